@@ -25,6 +25,7 @@ from aiocheckpoint._concurrency.start_throttle import start_throttle
 from aiocheckpoint._concurrency.threads import (
     SNAPSHOTS,
     finish_before_cancelling,
+    gives_up_at_once,
     raise_cancellation_after,
     run_in_thread,
     run_shielded_in_thread,
@@ -224,6 +225,8 @@ class AsyncBackend:
         if_stalled: Literal["withdraw", "leave"],
     ) -> asyncio.CancelledError | None:
         with self._throttle:
+            if if_stalled == "withdraw" and gives_up_at_once(self._threads):
+                raise StalledError(None)
             call = self._threads.made_call(function)
             return await run_shielded_in_thread(self._threads, call, *args, if_stalled=if_stalled)
 

@@ -43,6 +43,7 @@ __all__ = [
     "LateCancellationError",
     "call_store",
     "finish_before_cancelling",
+    "gives_up_at_once",
     "make_maintenance_threads",
     "make_store_threads",
     "prefer_cancellation",
@@ -392,6 +393,13 @@ async def _wait_out(
         # anyio recognises by this context that its scope was cancelled as well.
         native.__context__ = scoped
     return native
+
+
+def gives_up_at_once(threads: DaemonThreads) -> bool:
+    """Whether the current task is cancelled, and its store was found to be stalled before."""
+    task = asyncio.current_task()
+    is_cancelled = _scope_cancels() or (task is not None and task.cancelling() > 0)
+    return is_cancelled and not StallWatch(threads).seconds_left()
 
 
 def _scope_cancels() -> bool:

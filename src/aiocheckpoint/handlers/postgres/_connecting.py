@@ -18,7 +18,6 @@ LEAST_VERSION = 15
 """The oldest major version that receives fixes (https://www.postgresql.org/support/versioning/)."""
 
 _DEFAULTS: dict[str, Any] = {
-    "connect_timeout": 5,
     "keepalives_idle": 5,
     "keepalives_interval": 2,
     "keepalives_count": 3,
@@ -28,6 +27,8 @@ _DEFAULTS: dict[str, Any] = {
 }
 """Options of libpq where the URL has no other value. A dead network is noticed within 10 s."""
 
+_LONGEST_CONNECT = 5.0
+"""Seconds for each host, unless the answer is to come sooner. libpq waits for two at least."""
 _EXECUTIONS_BEFORE_PREPARING = 2
 _reached: set[ServerAddress] = set()
 """The servers that this process has connected to."""
@@ -45,7 +46,7 @@ def connect(address: ServerAddress, *, writes: bool, seconds_to_answer: float) -
         StorageError: It refuses, or is too old. A `StoreUnreachableError` where it may be in reach
             later.
     """
-    link = _linked(address, writes=writes)
+    link = _linked(address, seconds_to_answer, writes=writes)
     try:
         _check_version(link, address)
         session = _session(link, address, seconds_to_answer, writes=writes)
@@ -56,8 +57,9 @@ def connect(address: ServerAddress, *, writes: bool, seconds_to_answer: float) -
     return session
 
 
-def _linked(address: ServerAddress, *, writes: bool) -> Link:
+def _linked(address: ServerAddress, seconds_to_answer: float, *, writes: bool) -> Link:
     options: dict[str, Any] = {**_DEFAULTS, **address.options}
+    options.setdefault("connect_timeout", round(min(_LONGEST_CONNECT, seconds_to_answer)))
     if writes:
         options.setdefault("target_session_attrs", "read-write")
     try:
