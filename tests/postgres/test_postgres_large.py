@@ -7,7 +7,7 @@ import tracemalloc
 from typing import TYPE_CHECKING
 
 import pytest
-from postgres_sessions import connected
+from postgres_sessions import connected, register
 
 from aiocheckpoint._snapshot.target import MemoryTarget
 from aiocheckpoint.errors import StorageError
@@ -102,6 +102,7 @@ def test_grown_connection_is_given_up(
     handler = PostgresStateHandler(database_url)
     header = handler.patched(None, "a", 0)
     with connected(database_url) as connection:
+        register(connection, OWNER)
         leases = [LeaseRecord((b"f", str(n).encode()), "", 1, asked=n + 1) for n in range(count)]
         for run in connection.claim([Claim(one) for one in leases], OWNER, 1.0):
             leases[run.number].row, leases[run.number].token = run.row, run.token

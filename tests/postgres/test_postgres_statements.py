@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
-from postgres_sessions import connected
+from postgres_sessions import connected, register
 
 from aiocheckpoint._model.header import Header
 from aiocheckpoint.errors import StorageError
@@ -43,6 +43,7 @@ ODD_STEPS = ("plain", 'quo"te\\d', "nul\0", "\ud800", "über {,} NULL", "")
 def connection(database_url: str) -> Generator[PostgresConnection]:
     """Give a connection to new tables."""
     with connected(database_url) as made:
+        register(made, OWNER, OTHER)
         yield made
 
 
@@ -386,6 +387,7 @@ def test_queued_runs(count: int, connection: PostgresConnection) -> None:
 
 def test_owners(connection: PostgresConnection) -> None:
     """Owners are renewed, told with their sessions, drained, and deleted with their leases."""
+    connection.free(OWNER, None)
     beat = OwnerBeat(OWNER, "höst", "boot", 5, "2026", 1, 30.0, connection.session)
     for number in (1, 2):
         connection.heartbeat(beat._replace(beat=number))
@@ -407,17 +409,45 @@ def test_freed_runs(connection: PostgresConnection) -> None:
     leases = claimed(connection, 3)
     nothing = lease("zz", 500)
     connection.claim([Claim(nothing)], OWNER, 5.0)
-    connection.heartbeat(OwnerBeat(OWNER, "h", "", 6, "2026", 1, 9.0, None))
     connection.note_draining(OWNER)
     for _ in range(2):
         connection.free(OWNER, "killed")
         assert columns(connection, "owner, token, lost") == [(None, 0, "killed")] * 3
-    assert connection.owners(None) == []
+    assert [owner.id for owner in connection.owners(None)] == [OTHER]
     assert connection.inner.rows("SELECT * FROM SCHEMA.draining_owners") == []
     connection.claim([Claim(lease("r0", 900))], OTHER, 8.0)
     connection.free(OTHER, None)
     assert columns(connection, "lost") == [("killed",)] * 3
     assert connection.save_steps(saves(leases, header(2))) == 0
+
+
+def test_claim_without_a_row(connection: PostgresConnection) -> None:
+    """An owner that others have taken for gone takes nothing until it has beaten again."""
+    claimed(connection, 2)
+    connection.free(OWNER, "killed")
+    asked = [Claim(lease(name, 900 + n)) for n, name in enumerate(("r0", "r1", "new"))]
+    found = by_number(connection.claim(asked, OWNER, 8.0))
+    assert [(run.number, run.owner, run.token) for run in found] == [(0, None, 0), (1, None, 0)]
+    register(connection, OWNER)
+    found = by_number(connection.claim(asked, OWNER, 8.0))
+    assert [(run.owner, run.token) for run in found] == [(OWNER, 900), (OWNER, 901), (OWNER, 902)]
+
+
+@pytest.mark.parametrize("count", NUMBERS)
+def test_late_snapshots(count: int, connection: PostgresConnection) -> None:
+    """A snapshot that comes behind a later one changes nothing, unless it ends the run."""
+    leases = claimed(connection, count)
+    assert connection.save_steps(saves(leases, header(4))) == count
+    late = saves(leases, header(3))
+    assert connection.save_steps(late) == connection.save_statuses(late, OWNER) == 0
+    assert columns(connection, "sequence") == [(4,)] * count
+    again = saves(leases, header(4))
+    assert connection.save_steps(again) == connection.save_statuses(again, OWNER) == count
+    anew = saves(leases, header(2, number=2))
+    assert connection.save_statuses(anew, OWNER) == count
+    ended = saves(leases, header(1, "stopped", number=2))
+    assert connection.save_statuses(ended, OWNER) == count
+    assert columns(connection, "sequence, token") == [(1, 0)] * count
 
 
 def test_transaction(connection: PostgresConnection, database_url: str) -> None:
@@ -494,6 +524,7 @@ def test_together_or_not_at_all(connection: PostgresConnection) -> None:
 def test_together_behind_a_pooler(pooler: PgBouncer, database: str) -> None:
     """A pooler gets one statement after the other."""
     with connected(pooler.url(database)) as connection:
+        register(connection, OWNER)
         claims, steps, ends = mixed(connection, 2)
         assert connection.write_together(claims, steps, ends, OWNER, 5.0) is None
         assert len(columns(connection, "id")) == 4
@@ -505,10 +536,12 @@ def test_overlapping_claims(database_url: str) -> None:
     barrier = threading.Barrier(2)
     # Half of the runs exist and are free, so that both parts of the statement meet.
     with connected(database_url) as first, connected(database_url) as second:
+        register(first, OWNER, OTHER)
         leases = [lease(f"r{number:04}", 1 + number) for number in range(0, 2000, 2)]
         snapshot = (header(1), b"p", b"f")
         first.claim([Claim(one, snapshot) for one in leases], OWNER, 1.0)
         first.free(OWNER, None)
+        register(first, OWNER)
 
         def claim(connection: PostgresConnection, owner: str, step: int) -> None:
             names = [f"r{number:04}" for number in range(2000)][::step]

@@ -310,7 +310,10 @@ class MemoryConnection(StoreConnection):
 
     def claim(self, claims: Sequence[Claim], owner_id: str, now: float) -> list[StoredRun]:
         with self._writing() as tables:
-            for claim in claims:
+            owner = tables.owners.get(owner_id)
+            if owner is not None:
+                tables.owners[owner_id] = owner  # Locked against `free`.
+            for claim in claims if owner is not None else ():
                 row = tables.runs.get(claim.lease.key)
                 if row is None:
                     row = Row(next(self._server.row_ids), claim.lease.key)
@@ -319,7 +322,11 @@ class MemoryConnection(StoreConnection):
                 if row.owner is None:
                     row = row._replace(owner=owner_id, token=claim.lease.asked, claimed_at=now)
                 tables.runs[row.key] = row
-            return [_stored_run(number, claim, tables) for number, claim in enumerate(claims)]
+            return [
+                _stored_run(number, claim, tables)
+                for number, claim in enumerate(claims)
+                if claim.lease.key in tables.runs
+            ]
 
     def record_starts(self, starts: Sequence[StartRow]) -> None:
         with self._writing() as tables:
@@ -331,7 +338,7 @@ class MemoryConnection(StoreConnection):
 
     def save_steps(self, saves: Sequence[Save]) -> int:
         with self._writing() as tables:
-            rows = [(_of(tables, save.lease), save) for save in saves]
+            rows = [(_older(tables, save), save) for save in saves]
             for row, save in rows:
                 if row is not None:
                     tables.runs[row.key] = row._replace(**_step_columns(save))
@@ -339,7 +346,7 @@ class MemoryConnection(StoreConnection):
 
     def save_statuses(self, saves: Sequence[Save], owner_id: str) -> int:
         with self._writing() as tables:
-            rows = [(_of(tables, save.lease), save) for save in saves]
+            rows = [(_older(tables, save), save) for save in saves]
             for row, save in rows:
                 if row is not None:
                     saved = _with_snapshot(row, save.header, save.payload, save.footer)
@@ -586,6 +593,14 @@ def _of(tables: Tables, lease: LeaseRecord) -> Row | None:
     row = tables.runs.get(lease.key)
     valid = row is not None and lease.token and (row.id, row.token) == (lease.row, lease.token)
     return row if valid else None
+
+
+def _older(tables: Tables, save: Save) -> Row | None:
+    """The row that a save may change: of its lease, and not of a later snapshot."""
+    row = _of(tables, save.lease)
+    if row is None or save.ends_run or row.number != save.header.number:
+        return row
+    return row if row.sequence <= save.header.sequence else None
 
 
 def _stored_run(number: int, claim: Claim, tables: Tables) -> StoredRun:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from aiocheckpoint.handlers.leased import OwnerBeat
 from aiocheckpoint.handlers.postgres._connecting import connect
 from aiocheckpoint.handlers.postgres._connection import PostgresConnection
 from aiocheckpoint.handlers.postgres._url import parse_url
@@ -38,3 +39,9 @@ def connected(
             yield connection
         finally:
             connection.close()
+
+
+def register(connection: PostgresConnection, *owner_ids: str) -> None:
+    """Give owners rows, without which they claim nothing. Nobody sees their sessions."""
+    for owner_id in owner_ids:
+        connection.heartbeat(OwnerBeat(owner_id, "h", "", 6, "2026", 1, 9.0, None))

@@ -37,7 +37,7 @@ def claim(session: Session, group: Sequence[PendingResult[Any]], now: float) -> 
     """Claim the free runs, and set the results of their requests. Note the owners of the others."""
     ask(session, group)
     claims = [pending.request for pending in group]
-    set_claimed(session, group, session.statements.claim(claims, session.owner_id, now))
+    set_claimed(session, group, session.statements.claim(claims, session.owner_id, now), now)
 
 
 def claim_from_dead_owners(
@@ -59,9 +59,16 @@ def _owners_of(group: Sequence[PendingResult[Any]]) -> set[str]:
 
 
 def set_claimed(
-    session: Session, group: Sequence[PendingResult[Any]], runs: Sequence[StoredRun]
+    session: Session, group: Sequence[PendingResult[Any]], runs: Sequence[StoredRun], now: float
 ) -> None:
-    """Set the results of claims by the rows that they have left, and record the starts."""
+    """Set the results of claims by the rows that they have left, and record the starts.
+
+    Args:
+        session: The session.
+        group: The claims.
+        runs: The rows.
+        now: The time that the claims were made with.
+    """
     starts: list[StartRow] = []
     for pending in group:
         pending.request.lease.refused_by = ""
@@ -75,7 +82,7 @@ def set_claimed(
         footer = b"" if inserted or run.footer is None else run.footer or None
         start = None
         if request.runs and not inserted and run.status not in {None, "finished"}:
-            start = _start(request, run, starts)
+            start = _start(request, run, starts, now)
         group[run.number].result = Claimed(
             row=run.row,
             token=run.token,
@@ -100,14 +107,16 @@ class _Facts(NamedTuple):
     sequence: int
 
 
-def _start(claim: Claim, run: StoredRun, starts: list[StartRow]) -> tuple[StartRecord, str]:
+def _start(
+    claim: Claim, run: StoredRun, starts: list[StartRow], now: float
+) -> tuple[StartRecord, str]:
     """The record of a start of a run, and the run's status before it. Add it to those to record.
 
     A claim that is repeated, because the answer to it was lost, finds the record that it has
-    stored.
+    stored. In a row that it has taken just now, an equal record is another one's.
     """
     lease = claim.lease
-    if lease.counted is not None and run.lost is None:
+    if lease.counted is not None and run.lost is None and run.since != now:
         record, status = lease.counted
         if (run.start, run.sequence) == (record.encode(), record.sequence):
             return lease.counted

@@ -111,7 +111,11 @@ class StoreConnection(WritingStatements, ReadingStatements):
 
     @abstractmethod
     def heartbeat(self, owner: OwnerBeat) -> None:
-        """Insert the row of an owner, or renew its `beat` and `session`."""
+        """Insert the row of an owner, or renew its `beat` and `session`.
+
+        Where the row names another session of this owner, the store ends that session first, if it
+        can. The network may have delayed a statement of it.
+        """
 
     @abstractmethod
     def owners(self, ids: Collection[str] | None) -> list[SeenOwner]:

@@ -29,10 +29,11 @@ if TYPE_CHECKING:
 
 __all__ = ["StoreProcessor"]
 
-_SECONDS_BETWEEN_LOOKS = 0.2
-"""How soon a lost connection is noticed without a request. Others wait half a second for a new one,
-see `OwnerWatch`."""
-_SECONDS_BETWEEN_TRIES = 1.0
+_SECONDS_TO_RECONNECT = 0.2
+"""How soon a lost connection is noticed and replaced. Others wait half a second for a new one, see
+`OwnerWatch`. A server that refuses to write for a while, or has no connection free, gives them no
+more time, as a restart does."""
+_TRIES_PER_LEASE = 6
 _OF_ONE_REQUEST = (StorageError, ValueError, OverflowError, TypeError, MemoryError)
 
 
@@ -77,9 +78,9 @@ class StoreProcessor(LeasedProcessor[StoreSession]):
         seconds, session = super().idle_timeout(), self._session
         if seconds is None or session is None:
             return None
-        if not session.is_connected:
-            return min(seconds, _SECONDS_BETWEEN_TRIES)
-        return min(seconds, _SECONDS_BETWEEN_LOOKS) if session.is_watched else seconds
+        if session.is_connected and not session.is_seen:
+            return seconds
+        return min(seconds, self._longest_pause)
 
     def on_idle(self) -> None:
         """Send a heartbeat, repeat the releases that failed, and replace a lost connection."""
@@ -99,7 +100,15 @@ class StoreProcessor(LeasedProcessor[StoreSession]):
         seconds = self._patience.wait_on(waiting, error)
         self._release_claims([pending for pending in waiting if pending.error is not None])
         again = [pending for pending in waiting if pending.error is None]
-        return None if seconds is None else Again(seconds, again)
+        return None if seconds is None else Again(min(seconds, self._longest_pause), again)
+
+    @property
+    def _longest_pause(self) -> float:
+        """The most seconds between two tries to connect, or two looks at the connection."""
+        session = self._session
+        if session is None or not session.held_tokens:
+            return self._lease
+        return _SECONDS_TO_RECONNECT if session.is_seen else self._lease / _TRIES_PER_LEASE
 
     def _keep_releases(self, left: Sequence[PendingResult[Any]]) -> None:
         """Let nobody wait for a release. It is repeated with the next heartbeat."""
@@ -173,7 +182,7 @@ class StoreProcessor(LeasedProcessor[StoreSession]):
             session.is_in_doubt = False
             return False
         runs, written = done
-        set_claimed(session, batch.claims, runs)
+        set_claimed(session, batch.claims, runs, now)
         settle(connection, batch, written)
         return True
 

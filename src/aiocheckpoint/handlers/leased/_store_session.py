@@ -51,6 +51,7 @@ class StoreSession(Session):
     Attributes:
         is_in_doubt: Whether something may have been stored since `begin`, if no answer comes.
         has_freed: Set when the runs of an owner that is gone were freed.
+        is_seen: Whether others see at once that the connection is lost, or have seen it.
     """
 
     def __init__(self, store: LeasedStore, lease: float, clock: Clock) -> None:
@@ -68,6 +69,7 @@ class StoreSession(Session):
         self._last_heartbeat = self._uncommitted_heartbeat = -float("inf")
         self.is_in_doubt: bool = False
         self.has_freed: bool = False
+        self.is_seen: bool = False
 
     @property
     def owner_id(self) -> str:
@@ -82,6 +84,7 @@ class StoreSession(Session):
         """The connection, made if there is none."""
         if self._connection is None:
             self._connection = self._store.connect(writes=True)
+            self.is_seen = self._connection.session is not None
             self._last_heartbeat = -float("inf")  # Others see no session of this owner yet.
         return self._connection
 
@@ -89,11 +92,6 @@ class StoreSession(Session):
     def is_connected(self) -> bool:
         """Whether there is a connection, which may be lost by now."""
         return self._connection is not None
-
-    @property
-    def is_watched(self) -> bool:
-        """Whether others see at once that the connection is lost."""
-        return self._connection is not None and self._connection.session is not None
 
     @property
     def needs_work(self) -> bool:
@@ -132,8 +130,10 @@ class StoreSession(Session):
         self._last_heartbeat = self._uncommitted_heartbeat
 
     def _heartbeat(self, connection: StoreConnection) -> None:
-        if self.seconds_to_heartbeat > 0:
-            return
+        if self.seconds_to_heartbeat <= 0:
+            self._beat(connection)
+
+    def _beat(self, connection: StoreConnection) -> None:
         self._uncommitted_heartbeat = self._clock.monotonic()
         beat = OwnerBeat(
             id=self._owner_id,
@@ -154,9 +154,12 @@ class StoreSession(Session):
     def living(self, owner_ids: Iterable[str]) -> dict[str, _Living | None]:
         wanted = set(owner_ids)
         asked_at = self._clock.monotonic()
-        found = self.connection.owners(wanted)
-        missing = wanted - {owner.id for owner in found}
-        looked = self._look([*found, *map(self._without_row, missing)], asked_at)
+        found = self.connection.owners({*wanted, self._owner_id})
+        if all(owner.id != self._owner_id for owner in found):
+            # Others have taken this one for gone, and nothing is claimed without its row.
+            self._beat(self.connection)
+        missing = wanted - {owner.id for owner in found} - {self._owner_id}
+        looked = self._look([*found, *map(self._without_row, sorted(missing))], asked_at)
         gone = {owner_id for owner_id, (_, left) in looked.items() if left is None}
         self._rowless = (self._rowless - wanted | missing) - gone
         return {
@@ -167,8 +170,7 @@ class StoreSession(Session):
     def _without_row(self, owner_id: str) -> SeenOwner:
         """An owner of runs that is not among the owners. It may live, and has a lease to beat.
 
-        Its row was deleted by hand. Or others took it for gone, as its machine was suspended: the
-        clock of its next heartbeat stood still, and it claims runs before that is due.
+        Its row was deleted by hand.
         """
         return SeenOwner(owner_id, "", "", 0, "", 0, self._lease, None, None, draining=False)
 

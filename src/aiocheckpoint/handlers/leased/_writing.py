@@ -30,6 +30,9 @@ class WritingStatements(ABC):
         no status. A row without an owner gets owner, token and time, and keeps its snapshot. A row
         with an owner is unchanged.
 
+        Nothing is taken if the owner itself has no row among the owners, because others would take
+        it for dead at once. The statement locks that row against `free`, up to the commit.
+
         Args:
             claims: The claims. The token of each is `claim.lease.asked`.
             owner_id: The owner.
@@ -50,6 +53,10 @@ class WritingStatements(ABC):
         Changed are position, step (`header.next_step`), sequence, written_at, footer and payload.
         A lease whose `token` is 0 stores nothing, as that is the token of every free run.
 
+        Over a network, no row is changed that has a greater sequence. A statement that the network
+        has delayed may come after it was repeated, and the next one stored, over another
+        connection.
+
         Returns:
             The number of rows that were written.
         """
@@ -61,6 +68,9 @@ class WritingStatements(ABC):
         Beside the columns of `save_steps`, these are changed: status, number, started_at,
         stopped_by, and due (`save.due`). The row keeps owner and token, unless `save.ends_run`:
         then it gets no owner and the token 0. Its `ending` is emptied if `save.clears_ending`.
+
+        Over a network, a row of the same number and a greater sequence is changed only if
+        `save.ends_run`.
 
         Returns:
             The number of rows that were written.

@@ -56,18 +56,20 @@ _OF_NEW = (
 _JOINED = "runs.flow = {0}.flow AND runs.run_key = {0}.run_key"
 
 _CLAIM = RowStatement(
-    f"""WITH new AS (
+    f"""WITH me AS (
+    SELECT FROM SCHEMA.owners WHERE id = %(owner)s FOR KEY SHARE
+), new AS (
     INSERT INTO SCHEMA.runs (flow, run_id, owner, token, claimed_at, position, step, sequence,
         written_at, status, number, started_at, footer, payload)
     SELECT v.flow, v.run_id, %(owner)s, v.held, %(now)s, v.position, v.step, v.sequence,
         v.written_at, v.status, v.number, v.started_at, v.footer, v.payload
     FROM ROWS LEFT JOIN SCHEMA.runs ON {_JOINED.format("v")}
-    WHERE runs.id IS NULL ORDER BY v.flow, v.run_key
+    WHERE runs.id IS NULL AND EXISTS (SELECT FROM me) ORDER BY v.flow, v.run_key
     ON CONFLICT (flow, run_key) DO NOTHING
     RETURNING id, token
 ), free AS (
     SELECT runs.id, keys.n, keys.held FROM KEYS JOIN SCHEMA.runs ON {_JOINED.format("keys")}
-    WHERE runs.owner IS NULL ORDER BY runs.id FOR UPDATE OF runs
+    WHERE runs.owner IS NULL AND EXISTS (SELECT FROM me) ORDER BY runs.id FOR UPDATE OF runs
 ), taken AS (
     UPDATE SCHEMA.runs SET owner = %(owner)s, token = free.held, claimed_at = %(now)s
     FROM free WHERE runs.id = free.id

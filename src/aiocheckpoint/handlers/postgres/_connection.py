@@ -57,6 +57,7 @@ class PostgresConnection(PostgresReading, StoreConnection):
         self._has_tables = set_up(inner, writes=writes)
         self.session: str | None = _owning.begin_session(inner) if writes else None
         self._connected_at = time.monotonic()
+        self._has_beaten = False
         _connections.add(self)
 
     def rows(self, statement: str, values: Mapping[str, Any]) -> list[Any]:
@@ -88,6 +89,9 @@ class PostgresConnection(PostgresReading, StoreConnection):
         notify(self.inner, notices, if_attended=if_attended)
 
     def heartbeat(self, owner: OwnerBeat) -> None:
+        if not self._has_beaten:
+            _owning.end_session_before(self.inner, owner)
+            self._has_beaten = True
         _owning.heartbeat(self.inner, owner)
 
     def owners(self, ids: Collection[str] | None) -> list[SeenOwner]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import secrets
 from typing import TYPE_CHECKING
 
-from aiocheckpoint.handlers.postgres._seen_owners import SEEN_OWNER, seen_owner
+from aiocheckpoint.handlers.postgres._seen_owners import LOCK_NAME, LOCKS, SEEN_OWNER, seen_owner
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "begin_session",
+    "end_session_before",
     "free",
     "heartbeat",
     "note_draining",
@@ -34,6 +35,12 @@ _HEARTBEAT = (
     "clock_timestamp()) ON CONFLICT (id) DO UPDATE SET beat = excluded.beat, "
     "lease = excluded.lease, session = excluded.session, beaten = excluded.beaten"
 )
+_END_SESSION_BEFORE = (
+    "SELECT pg_terminate_backend(pg_locks.pid, %(milliseconds)s) "  # noqa: S608 - constants
+    f"FROM SCHEMA.owners JOIN {LOCKS} ON {LOCK_NAME} = session "
+    "WHERE owners.id = %(id)s AND session <> %(session)s"
+)
+_MILLISECONDS_TO_END = 500
 _FREE = """WITH found AS (
     SELECT id, status FROM SCHEMA.runs WHERE owner = %(id)s ORDER BY id FOR UPDATE
 ), unborn AS (
@@ -67,6 +74,17 @@ def begin_session(session: Session) -> str | None:
     name = str(secrets.randbits(_SESSION_BITS))
     session.rows("SELECT pg_advisory_lock(%s::bigint)", (name,), doing="writing")
     return name
+
+
+def end_session_before(session: Session, owner: OwnerBeat) -> None:
+    """End the session in which an owner has beaten before, if the server still has it.
+
+    The network may have delayed a statement of it. Behind those of the new session, it would store
+    an older snapshot again, or take a run that is done.
+    """
+    if owner.session is not None:
+        values = {"id": owner.id, "session": owner.session, "milliseconds": _MILLISECONDS_TO_END}
+        session.rows(_END_SESSION_BEFORE, values, doing="writing")
 
 
 def heartbeat(session: Session, owner: OwnerBeat) -> None:

@@ -41,13 +41,18 @@ _SET_STEP = (
 )
 _OF_LEASE = "WHERE runs.id = v.run AND runs.token = v.held"
 
-_SAVE_STEPS = RowStatement(f"{_SET_STEP} FROM ROWS {_OF_LEASE}", _STEP, ("footer", "payload"))
+_NOT_OLDER = "coalesce(runs.sequence, 0) <= v.sequence"
+
+_SAVE_STEPS = RowStatement(
+    f"{_SET_STEP} FROM ROWS {_OF_LEASE} AND {_NOT_OLDER}", _STEP, ("footer", "payload")
+)
 _SAVE_STATUSES = RowStatement(
     f"{_SET_STEP}, status = v.status, number = v.number, started_at = v.started_at, "
     "stopped_by = v.stopped_by, due = v.due, "
     "owner = CASE WHEN v.ends THEN NULL ELSE owner END, "
     "token = CASE WHEN v.ends THEN 0 ELSE token END, "
-    f"ending = CASE WHEN v.clears THEN NULL ELSE ending END FROM ROWS {_OF_LEASE}",
+    f"ending = CASE WHEN v.clears THEN NULL ELSE ending END FROM ROWS {_OF_LEASE} "
+    f"AND (v.ends OR runs.number IS DISTINCT FROM v.number OR {_NOT_OLDER})",
     _STATUS,
     ("footer", "payload"),
 )

@@ -14,14 +14,19 @@ from aiocheckpoint.handlers.leased import SeenOwner
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["JOIN_OWNERS", "SEEN_OWNER", "seen_owner"]
+__all__ = ["JOIN_OWNERS", "LOCKS", "LOCK_NAME", "SEEN_OWNER", "seen_owner"]
+
+LOCKS = (
+    "(SELECT pid, classid, objid FROM pg_catalog.pg_locks "
+    "WHERE locktype = 'advisory' AND granted AND objsubid = 1 AND database = "
+    "(SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())) AS pg_locks"
+)
+"""The advisory locks in this database."""
+LOCK_NAME = "(classid::bigint << 32 | objid::bigint)::text"
+"""The name of the session that holds one of them."""
 
 # Without a reference to the owner, so that the server reads its locks once for all rows.
-_OPEN_SESSIONS = (
-    "SELECT (classid::bigint << 32 | objid::bigint)::text FROM pg_catalog.pg_locks "
-    "WHERE locktype = 'advisory' AND granted AND objsubid = 1 "
-    "AND database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())"
-)
+_OPEN_SESSIONS = f"SELECT {LOCK_NAME} FROM {LOCKS}"  # noqa: S608 - constants
 _SESSION_OPEN = (
     "CASE WHEN session IS NULL OR pg_is_in_recovery() THEN NULL "
     f"ELSE session IN ({_OPEN_SESSIONS}) END"

@@ -100,7 +100,7 @@ class SqliteProcessor(LeasedProcessor[SqliteSession]):
         for pending, result in zip(group, results, strict=False):
             pending.result = result
         if not results:
-            set_claimed(session, group, claimed_rows(session.connection, claims))
+            set_claimed(session, group, claimed_rows(session.connection, claims), now)
         return True
 
     def _do_other(self, session: SqliteSession, pending: PendingResult[Any]) -> None:
