@@ -12,7 +12,6 @@ import pytest
 from cli import invoke
 from looked_at import SERVER, make_store
 from postgres_runs import execute
-from standby import standby
 
 from aiocheckpoint import CheckpointFlow
 from aiocheckpoint.handlers.postgres import _health
@@ -168,13 +167,3 @@ def test_clocks(ahead: float, url: str, monkeypatch: pytest.MonkeyPatch) -> None
     done = invoke("doctor", url, "--output", "json")
     assert done.code == 0
     assert json.loads(done.out)["findings"][0]["hint"] is True
-
-
-def test_a_standby_is_good_to_know(own_postgres: PostgresServer, tmp_path: Path) -> None:
-    """A standby is looked at, and said to be one."""
-    own_postgres.configure(fsync="on")
-    (tmp_path / SERVER).write_text(own_postgres.url(), "utf-8")
-    make_store(tmp_path, SERVER)
-    with standby(own_postgres) as second:
-        findings = {one.kind: one for one in found(second.url())}
-    assert findings["standby"].hint

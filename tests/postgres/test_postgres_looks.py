@@ -26,7 +26,7 @@ from aiocheckpoint import (
     inspect,
     inspect_all,
 )
-from aiocheckpoint.look import open_store, store_of
+from aiocheckpoint.look import check_store, open_store, store_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -223,6 +223,8 @@ def test_on_a_standby(own_postgres: PostgresServer, tmp_path: Path) -> None:
             assert store.count().total == 5
             held = store.run("held")
             assert (held.status, held.stale) == ("running", False)
+            hints = [one.kind for one in check_store(store) if one.hint]
+            assert hints == ["standby"]
         assert len(inspect_all(second.url())) == 5
     cp.handler.close()
 
