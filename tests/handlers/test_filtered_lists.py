@@ -33,7 +33,7 @@ IDS = (
     *("order-1", "order-2", "Order-3", "order-\U0010ffff", "\U0010ffff\U0010ffff", "x[]"),
 )
 DAY, NOW = 86_400.0, 1.5
-TIMES = (1.0, DAY - 0.0001, DAY, DAY + 1, 20_000 * DAY, 20_001 * DAY, 4e12)
+TIMES = (0.0, 1.0, DAY - 0.0001, DAY, DAY + 1, 20_000 * DAY, 20_001 * DAY, 4e12)
 
 broken = st.builds(
     Failure,
@@ -194,8 +194,9 @@ def test_bracket_that_nothing_closes(handler: StateHandler) -> None:
 def test_pruning_by_a_filter(handler: StateHandler) -> None:
     """Pruning deletes the runs that a filter chooses, by columns or by headers, and no others."""
     for run_id, error in (("a-1", ERRORS[0]), ("a-2", ERRORS[1]), ("b-3", ERRORS[1])):
+        said = ERRORS[1] if run_id == "a-1" else ""
         failure = Failure(
-            step="x", part="step", type=error, message="", traceback="", at=1.0, seconds=0.0
+            step="x", part="step", type=error, message=said, traceback="", at=1.0, seconds=0.0
         )
         store(handler, run_id, "failed", failure=failure)
     store(handler, "a-4")

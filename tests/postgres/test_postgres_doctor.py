@@ -89,17 +89,26 @@ def test_settings_that_lose_data(
 
 
 STATEMENTS = {
-    "index": "DROP INDEX runs_due",
-    "durability": "ALTER TABLE kept SET UNLOGGED",
-    "vacuum": "ALTER TABLE runs SET (autovacuum_enabled = false)",
+    "missing": ("DROP INDEX runs_due", "index", "'runs_due'"),
+    "invalid": (
+        "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'runs_by_status'::regclass",
+        "index",
+        "'runs_by_status'",
+    ),
+    "unlogged": ("ALTER TABLE kept SET UNLOGGED", "durability", "'kept'"),
+    "never vacuumed": (
+        "ALTER TABLE runs SET (autovacuum_enabled = false)",
+        "vacuum",
+        "'runs'",
+    ),
 }
 
 
-@pytest.mark.parametrize("kind", STATEMENTS)
-def test_tables_that_were_changed(kind: str, url: str) -> None:
-    """A missing index, an unlogged table, and one without autovacuum are named."""
-    name = {"index": "'runs_due'", "durability": "'kept'", "vacuum": "'runs'"}[kind]
-    execute(url, STATEMENTS[kind])
+@pytest.mark.parametrize("case", STATEMENTS)
+def test_tables_that_were_changed(case: str, url: str) -> None:
+    """A missing or invalid index, an unlogged table, and one never vacuumed are named."""
+    statement, kind, name = STATEMENTS[case]
+    execute(url, statement)
     (finding,) = found(url)
     assert finding.kind == kind
     assert name in finding.problem

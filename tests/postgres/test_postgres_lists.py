@@ -105,7 +105,7 @@ def test_pruning_deletes_what_is_kept_beside(store_url: str) -> None:
 PATTERNS = (
     *("*", "order-?", "[oO]rder-*", "a?b", "*-*r*4*", "nul*", "\ud800*", "[*]", "\U0010ffff*"),
     *("caf?", "caf[é]", "line?break", "%", "_rder-1", "a\\b", "x[]", "[", "[z-a]*", "[]x]*", "?"),
-    *("[!a-z]*", "a*" * 20 + "b", "x" * 700 + "*", "*" + "x" * 300),
+    *("[!a-z]*", "a*" * 20 + "b", "x" * 700 + "*", "*" + "x" * 300, "*%", "*_rder-1", "*\\b"),
 )
 IDS = (
     *ODD_IDS,

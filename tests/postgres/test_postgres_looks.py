@@ -26,6 +26,7 @@ from aiocheckpoint import (
     inspect,
     inspect_all,
 )
+from aiocheckpoint.handlers import RunFilter
 from aiocheckpoint.look import check_store, open_store, store_of
 
 if TYPE_CHECKING:
@@ -105,6 +106,17 @@ def test_damage_as_in_every_store(
     """A damaged header, payload or row is named, and the other runs are shown."""
     monkeypatch.setattr(DAMAGED, "change", change)
     shared(SERVER, folder)
+
+
+def test_damaged_runs_in_a_choice(folder: Path, store_url: str) -> None:
+    """A damaged run is in a choice by columns, and in none that its header would decide."""
+    make_store(folder, SERVER)
+    change(folder, SERVER, "order-3", lambda data: data[:-9] + b"?" + data[-8:])
+    with open_store(store_url) as store:
+        failed = RunFilter(statuses=frozenset({"failed"}))
+        assert [run.status for run in store.runs(failed)] == ["damaged"]
+        assert list(store.runs(failed, damaged=False)) == []
+        assert list(store.runs(RunFilter(error="*TimeoutError"))) == []
 
 
 def change(folder: Path, kind: str, run_id: str, mend: Callable[[bytes], bytes]) -> None:
