@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import os
+import signal
 import threading
 import time
 from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
-from payments import KINDS, PATIENCE, Shop, apay, pay, payer
+from payments import KINDS, PATIENCE, SLEEPING, Shop, apay, pay, payer, until
 from support import do_nothing
 from tcp_proxy import TcpProxy, tcp_proxy
 
@@ -152,6 +155,88 @@ def test_lost_before_the_commit(far_shop: Shop, proxy: TcpProxy, pattern: str, w
     assert cp.run({}, run_id="r") == {"paid": 1}
     assert (calls, far_shop.paid()) == ([1, 2], {("r", "step 0"): 1})
     far_shop.events.clear()
+
+
+async def test_cut_while_the_server_commits(far_shop: Shop, proxy: TcpProxy) -> None:
+    """A look waits for a commit that the server has not ended, and does not take it for lost."""
+    calls: list[int] = []
+    far_shop.slow_commits(1.0)
+    cp = far_shop.flow(counting("coroutine", calls, lambda: None), do_nothing)
+    task = asyncio.create_task(cp.arun({}, run_id="r"))
+    await asyncio.to_thread(until, far_shop.is_committing)
+    proxy.cut()
+    await task
+    assert (calls, far_shop.paid()) == ([1], {("r", "step 0"): 1})
+
+
+def test_interrupted_commit(shop: Shop) -> None:
+    """Ctrl-C in the commit leaves payment and snapshot both, or neither."""
+    shop.slow_commits(1.0)
+    cp = shop.flow(pay, do_nothing)
+
+    def interrupt() -> None:
+        until(shop.is_committing)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    with pytest.raises(KeyboardInterrupt):
+        cp.run({}, run_id="r")
+    thread.join()
+    header = shop.header()
+    assert (header.status, len(shop.paid())) == ("cancelled", header.position)
+    cp.run(None, run_id="r")
+    assert shop.paid() == {("r", "step 0"): 1}
+
+
+def test_interrupted_step(shop: Shop) -> None:
+    """Ctrl-C in the step, and in a statement of it, pays nothing."""
+    cp = shop.flow(pay, sleep_in_a_statement)
+
+    def interrupt() -> None:
+        until(lambda: shop.sql(SLEEPING) == [(1,)])
+        os.kill(os.getpid(), signal.SIGINT)
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    with pytest.raises(KeyboardInterrupt):
+        cp.run({}, run_id="r")
+    thread.join()
+    assert (shop.header().status, shop.paid()) == ("cancelled", {("r", "step 0"): 1})
+    until(lambda: shop.sql(SLEEPING) == [(0,)])
+
+
+def sleep_in_a_statement(state: State) -> None:
+    """Pay, and let the server sleep."""
+    pay(state)
+    current_step().connection().execute("SELECT pg_sleep(600)")
+
+
+def test_loop_that_was_closed(shop: Shop) -> None:
+    """A run whose loop was closed under it leaves its connection and its locks to others."""
+    paid = threading.Event()
+
+    async def step(state: State) -> None:
+        await apay(state)
+        paid.set()
+        if state["hangs"]:
+            await asyncio.Event().wait()
+
+    cp = shop.flow(step, connections=1)
+
+    async def begin() -> None:
+        tasks.append(asyncio.create_task(cp.arun({"hangs": True}, run_id="left")))
+        while not paid.is_set():  # noqa: ASYNC110 - an event of a loop would hold the loop
+            await asyncio.sleep(0.01)
+
+    tasks: list[asyncio.Task[State]] = []
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(begin())
+    loop.close()
+    tasks.pop()._log_destroy_pending = False  # type: ignore[attr-defined] # noqa: SLF001
+    gc.collect()
+    cp.run({"hangs": False}, run_id="r")
+    assert shop.paid() == {("r", "step 0"): 1}
 
 
 @each_kind

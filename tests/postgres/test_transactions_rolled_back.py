@@ -9,7 +9,7 @@ import anyio
 import psycopg
 import pytest
 from flaky_steps import AT_ONCE
-from payments import KINDS, PAY, Gate, apay, pay, payer, until
+from payments import KINDS, PAY, SLEEPING, Gate, apay, pay, payer, until
 from support import do_nothing
 
 from aiocheckpoint import (
@@ -32,10 +32,6 @@ if TYPE_CHECKING:
 
 each_kind = pytest.mark.parametrize("kind", KINDS)
 THRICE = Retry(attempts=3, **AT_ONCE)
-SLEEPING = (
-    "SELECT count(*) FROM pg_stat_activity WHERE query ~ 'pg_sleep' AND state = 'active' "
-    "AND pid <> pg_backend_pid()"
-)
 
 
 def raising(*errors: BaseException | None) -> Callable[[], None]:
@@ -239,18 +235,10 @@ async def test_cancelled_behind_a_sync_step(shop: Shop) -> None:
 
 async def test_cancelled_in_the_commit(shop: Shop) -> None:
     """A cancellation that comes in the commit waits for it. The step is done."""
-    shop.sql(
-        "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS "
-        "'BEGIN PERFORM pg_sleep(0.5); RETURN NULL; END'"
-    )
-    shop.sql(
-        "CREATE CONSTRAINT TRIGGER slow AFTER INSERT ON payments DEFERRABLE INITIALLY DEFERRED "
-        "FOR EACH ROW EXECUTE FUNCTION slow()"
-    )
+    shop.slow_commits(0.5)
     cp = shop.flow(apay, do_nothing)
     task = asyncio.create_task(cp.arun({}, run_id="r"))
-    in_commit = "SELECT count(*) FROM pg_stat_activity WHERE query = 'COMMIT' AND state = 'active'"
-    await asyncio.to_thread(until, lambda: shop.sql(in_commit) == [(1,)])
+    await asyncio.to_thread(until, shop.is_committing)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task

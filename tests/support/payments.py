@@ -20,6 +20,14 @@ if TYPE_CHECKING:
 
 TABLE = "CREATE TABLE payments (run text NOT NULL, step text NOT NULL)"
 PAY = "INSERT INTO payments VALUES (%s, %s)"
+SLEEPING = (
+    "SELECT count(*) FROM pg_stat_activity WHERE query ~ 'pg_sleep' AND state = 'active' "
+    "AND pid <> pg_backend_pid() AND datname = current_database()"
+)
+COMMITTING = (
+    "SELECT count(*) FROM pg_stat_activity WHERE query = 'COMMIT' AND state = 'active' "
+    "AND datname = current_database()"
+)
 PATIENCE = 60.0
 KINDS = ("coroutine", "sync")
 
@@ -97,6 +105,21 @@ class Shop:
     def sql(self, statement: str, *values: object) -> list[Any]:
         """Execute a statement on a connection of its own."""
         return self.server.sql(statement, *values, database=self.database)
+
+    def slow_commits(self, seconds: float) -> None:
+        """Let each payment take so long in its commit."""
+        self.sql(
+            "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS "
+            f"'BEGIN PERFORM pg_sleep({seconds}); RETURN NULL; END'"
+        )
+        self.sql(
+            "CREATE CONSTRAINT TRIGGER slow AFTER INSERT ON payments DEFERRABLE INITIALLY DEFERRED "
+            "FOR EACH ROW EXECUTE FUNCTION slow()"
+        )
+
+    def is_committing(self) -> bool:
+        """Whether the server executes a COMMIT."""
+        return self.sql(COMMITTING) != [(0,)]
 
     def paid(self) -> dict[tuple[str, str], int]:
         """The number of payments, by run and step."""

@@ -202,7 +202,7 @@ async def _attempt(
         await dispatcher.emit(StepStarted, **progress.event_fields, attempt=progress.attempt)
     for name, function in parts:
         progress.part = name
-        if name == "save" and step.retry is not None and progress.ended is None:
+        if name == "save" and step.retry is not None and _may_be_saved_alone(context, progress):
             modules = context.settings.modules
             progress.ended = await EndedStep.keep(context.backend, state, context.data, modules)
         began = time.perf_counter()
@@ -227,6 +227,11 @@ async def _attempt(
     context.header.record_duration(step.name, sum(seconds.values()))
     if dispatcher.is_heard or dispatcher.known or progress.result_ignored:
         await _emit_finished(context, progress)
+
+
+def _may_be_saved_alone(context: RunContext, progress: StepProgress) -> bool:
+    """Whether the saver may be called again alone, and is not so already."""
+    return progress.ended is None and context.transaction is None
 
 
 async def _called(context: RunContext, function: UserFunction, state: dict[str, Any]) -> object:

@@ -143,6 +143,7 @@ class StepSessions:
 
         Behind a pooler another session would be reset.
         """
+        connection.inner.link.seconds_to_answer = self._store.seconds_to_answer
         try:
             if not connection.inner.is_pooled:
                 execute(connection.inner, "DISCARD ALL")

@@ -215,8 +215,11 @@ class PostgresStepTransaction:
             StoreUnreachableError: The connection broke. The server may have committed.
             psycopg.Error: The server refuses, as for a deferred constraint of the user's tables.
         """
+        link = connection.inner.link
+        # Deferred triggers of the user's tables may take long in it.
+        link.seconds_to_answer = max(link.seconds_to_answer, self._sessions.patience.seconds)
         try:
-            done = connection.inner.link.execute("COMMIT")
+            done = link.execute("COMMIT")
         except psycopg.Error as error:
             failure = translate_error(error, connection.inner.address, "writing")
             if not isinstance(failure, StoreUnreachableError):
