@@ -208,6 +208,16 @@ async def test_streams_of_rows(shop: Shop) -> None:
     assert shop.paid() == {("r", "step 0"): 1, ("r", "step 1"): 1}
 
 
+def test_server_watches_its_client(shop: Shop, runner: Runner) -> None:
+    """The server ends the statement of a client that has gone, and with it the locks."""
+
+    def step(state: State) -> None:
+        shown = current_step().connection().execute("SHOW client_connection_check_interval")
+        state["interval"] = shown.fetchone()
+
+    assert runner(shop.flow(step), {}, run_id="r") == {"interval": ("2s",)}
+
+
 def test_pipeline_and_copy(shop: Shop, runner: Runner) -> None:
     """Pipelines, COPY and cursors on the server work as in any transaction of psycopg."""
 

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, assert_type
 
 import anyio
+from psycopg import AsyncConnection, Connection
+from psycopg.rows import TupleRow
 
 from aiocheckpoint import (
     CheckpointError,
@@ -133,6 +135,7 @@ CheckpointFlow("checkpoint.pkl", around=[span, span_later, no_span])
 around: events.Around = span
 CheckpointFlow("checkpoint.pkl", LocalStateHandler)
 CheckpointFlow("checkpoint.pkl", handler=LocalStateHandler("checkpoint.pkl", fsync=False))
+CheckpointFlow("postgresql://db/shop", connections=5, patience=120, schema="orders")
 CheckpointFlow("sqlite:///runs.db", lease=10, keep="all", secret="s" * 32, allow=())
 CheckpointFlow("runs.db", handler="sqlite", keep=3, fsync=False, verify=True)
 CheckpointFlow("runs.db", handler=SqliteStateHandler)
@@ -381,6 +384,13 @@ def of_a_step() -> None:
     current_step().progress(Decimal(1), 2.5, "rows", cursor={"page": 1})
     assert_type(current_step().track([1, 2]), Iterator[int])
     assert_type(current_step().track(rows(), 2, "rows"), AsyncIterator[str])
+
+
+async def own_sql() -> None:
+    """Execute SQL in the transaction of a step, as a coroutine and as a sync function."""
+    assert_type(await current_step().connection(), AsyncConnection[TupleRow])
+    connection: Connection[TupleRow] = current_step().connection()
+    assert_type(connection.execute("SELECT 1").fetchall(), list[TupleRow])
 
 
 async def rows() -> AsyncIterator[str]:
