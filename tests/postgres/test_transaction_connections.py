@@ -124,6 +124,30 @@ async def test_drain_ends_the_wait(shop: Shop, kind: str) -> None:
 
 
 @each_kind
+async def test_step_of_a_drained_flow(shop: Shop, kind: str) -> None:
+    """A step that is under way when the flow is drained gets a connection that is free."""
+    gate = Gate()
+
+    async def on_loop(state: State) -> None:
+        await asyncio.to_thread(gate.wait)
+        await apay(state)
+
+    def in_thread(state: State) -> None:
+        gate.wait()
+        pay(state)
+
+    cp = shop.flow(on_loop if kind == "coroutine" else in_thread)
+    task = asyncio.create_task(cp.arun({}, run_id="r"))
+    await asyncio.to_thread(gate.reached)
+    drain = asyncio.create_task(cp.adrain())
+    await asyncio.sleep(0.05)
+    gate.open()
+    await drain
+    await task
+    assert (shop.header().status, shop.paid()) == ("finished", {("r", "step 0"): 1})
+
+
+@each_kind
 @pytest.mark.parametrize("scope", ["task", "anyio"])
 async def test_cancellation_ends_the_wait(shop: Shop, kind: str, scope: str) -> None:
     """A cancelled run waits no more, in a thread neither, and leaves the queue to others."""

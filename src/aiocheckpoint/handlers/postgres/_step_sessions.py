@@ -79,7 +79,7 @@ class StepSessions:
         """Begin a transaction, blocking. It is tried as long as patience lasts.
 
         Args:
-            check: Called before each try. It raises to end them.
+            check: Called behind each try that fails. It raises to end them.
 
         Raises:
             StoreUnreachableError: The database was out of reach for the whole time.
@@ -89,11 +89,14 @@ class StepSessions:
         return self.patience.repeat(partial(self._begin_once, check))
 
     def _begin_once(self, check: Callable[[], None]) -> PostgresConnection:
-        check()
         while (connection := self._pop()) is not None:
             with suppress(StoreUnreachableError):
                 return self._begun(connection)
-        return self._begun(self.connect())
+        try:
+            return self._begun(self.connect())
+        except StoreUnreachableError:
+            check()
+            raise
 
     def _begun(self, connection: PostgresConnection) -> PostgresConnection:
         try:

@@ -54,7 +54,8 @@ of the step is not for the library's own statements."""
 
 _STORED = "SELECT token, footer FROM SCHEMA.runs WHERE id = %(run)s FOR UPDATE"
 _ROLLBACK_SECONDS = 1.0
-_LOOK_SECONDS = 5.0
+_LOOK_SECONDS = 0.5
+"""How soon a drain ends the wait for a server out of reach."""
 
 
 class SavingRun(Protocol):
@@ -112,6 +113,7 @@ class PostgresStepTransaction:
         self._run, self._sessions, self._step = run, sessions, step
         self._connection: PostgresConnection | None = None
         self._use: ConnectionUse | None = None
+        self._slots = sessions.slots  # A forked child has others.
         self._given: dict[bool, StepConnection | AsyncStepConnection] = {}
 
     @property
@@ -132,16 +134,54 @@ class PostgresStepTransaction:
     async def open(self, backend: Backend, interruptions: Interruptions) -> None:
         """Wait for one of the connections, and begin the transaction. See `StepTransaction`."""
         sessions = self._sessions
-        await sessions.slots.take(backend, interruptions)
+        await self._slots.take(backend, interruptions)
         if backend.loop is None:
             try:
                 connection = sessions.begin(interruptions.check)
             except BaseException:
-                sessions.slots.give_back()
+                self._slots.give_back()
                 raise
         else:
-            connection = await _begin_in_thread(sessions, backend, backend.loop, interruptions)
+            connection = await self._begin_in_thread(backend, backend.loop, interruptions)
         self._connection, self._use = connection, ConnectionUse(connection.inner.link, self._step)
+
+    async def _begin_in_thread(
+        self, backend: Backend, loop: asyncio.AbstractEventLoop, interruptions: Interruptions
+    ) -> PostgresConnection:
+        """Begin in a thread, which nobody waits for after an interruption."""
+        sessions, slots = self._sessions, self._slots
+        # Of the thread and a caller that leaves, the first one counts.
+        taken: dict[None, PostgresConnection | None] = {}
+
+        def begin() -> PostgresConnection | None:
+            try:
+                connection = sessions.begin(_check_nothing)
+            except BaseException:
+                slots.give_back()
+                raise
+            if taken.setdefault(None, connection) is connection:
+                return connection
+            sessions.discard(connection)
+            return None
+
+        item = WorkItem(self.threads.made_call(begin), (), loop)
+        try:
+            self.threads.put(item)
+            while not item.ended:
+                await backend.wait_at_most(item, _LOOK_SECONDS)
+                if not item.ended:
+                    interruptions.check()
+                    item.wait_again()
+        except BaseException:
+            if item.withdraw():
+                slots.give_back()
+            elif (made := taken.setdefault(None, None)) is not None:
+                sessions.discard(made)
+            raise
+        connection = item.outcome()
+        if connection is None:
+            raise AssertionError(self._step)
+        return connection
 
     def connection(self, *, is_async: bool) -> StepConnection | AsyncStepConnection:
         """Give the connection to the step, one object for each kind of function."""
@@ -300,49 +340,7 @@ class PostgresStepTransaction:
         connection, self._connection = self._connection, None
         if connection is not None and self._use is not None:
             self._use.close()
-            self._sessions.slots.give_back()
-
-
-async def _begin_in_thread(
-    sessions: StepSessions,
-    backend: Backend,
-    loop: asyncio.AbstractEventLoop,
-    interruptions: Interruptions,
-) -> PostgresConnection:
-    """Begin a transaction in a thread, which nobody waits for after an interruption."""
-    # Of the thread and a caller that leaves, the first one counts.
-    taken: dict[None, PostgresConnection | None] = {}
-
-    def begin() -> PostgresConnection | None:
-        try:
-            connection = sessions.begin(_check_nothing)
-        except BaseException:
-            sessions.slots.give_back()
-            raise
-        if taken.setdefault(None, connection) is connection:
-            return connection
-        sessions.discard(connection)
-        return None
-
-    item = WorkItem(sessions.threads.made_call(begin), (), loop)
-    try:
-        sessions.threads.put(item)
-        with interruptions.listening(item.end_wait):
-            while not item.ended:
-                await backend.wait_at_most(item, _LOOK_SECONDS)
-                if not item.ended:
-                    interruptions.check()
-                    item.wait_again()
-    except BaseException:
-        if item.withdraw():
-            sessions.slots.give_back()
-        elif (made := taken.setdefault(None, None)) is not None:
-            sessions.discard(made)
-        raise
-    connection = item.outcome()
-    if connection is None:
-        raise AssertionError(sessions)
-    return connection
+            self._slots.give_back()
 
 
 def _check_nothing() -> None:
