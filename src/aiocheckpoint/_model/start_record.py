@@ -103,7 +103,7 @@ class StartRecord(NamedTuple):
     @classmethod
     def decode(cls, text: str | bytes) -> Self | None:
         """Read an encoded record. None for anything else, as after a power cut."""
-        with suppress(ValueError, TypeError, RecursionError):
+        with suppress(ValueError, TypeError, LookupError, RecursionError):
             values: dict[str, Any] = json.loads(text)
             record = cls(*(values[name] for name in cls._fields))
             if tuple(map(type, record)) == tuple(map(type, _NO_RECORD)):
