@@ -58,6 +58,16 @@ def chained(error: BaseException | None) -> str:
     return "\n".join(texts)
 
 
+def all_that_is_shown(url: str, **options: Any) -> str:  # noqa: ANN401
+    """All texts of the flow of a URL, or of the error that refuses it."""
+    try:
+        flow = CheckpointFlow[dict[str, Any]](url, **options)
+    except InvalidValueError as error:
+        return chained(error)
+    handler = flow.handler
+    return f"{flow!r} {handler!r} {handler.locate('a')} {handler.flow}"
+
+
 @pytest.fixture(scope="module")
 def guarded(postgres: PostgresServer) -> Generator[PostgresServer]:
     """Give the server with a user who needs a password, and one who may not connect."""
@@ -225,6 +235,17 @@ def test_url_without_a_name(url: str) -> None:
     assert CANARY not in str(info.value)
     with pytest.raises(InvalidValueError, match=r"names no database|does not know"):
         CheckpointFlow(url, name="shop")
+
+
+@pytest.mark.parametrize("end", ["", "?a=b", "#z", "/q", "?a=b&c"])
+@pytest.mark.parametrize(
+    "start", ["", "1/", "1?", "1#", "p@", "p:", "%", "1/2?", "1?a=", "1/x?y=", "1/x#"]
+)
+def test_password_that_is_not_encoded(start: str, end: str) -> None:
+    """No part of a password is shown, whatever characters in it were not encoded."""
+    url = f"postgresql://ann:{start}{CANARY}{end}@host/shop"
+    assert CANARY not in all_that_is_shown(url)
+    assert CANARY not in all_that_is_shown(url, name="shop")
 
 
 @pytest.mark.parametrize(

@@ -150,6 +150,25 @@ def test_foreign_tables_are_left_alone(database_url: str, statement: str) -> Non
     assert found == (1,)
 
 
+@pytest.mark.parametrize("writes", [True, False])
+@pytest.mark.parametrize("name", ["level", "needed"])
+@pytest.mark.parametrize("value", ["abc", "", "-1", "0", "1.0", "9" * 6000, "\u0661", None])
+def test_changed_facts(value: str | None, name: str, database_url: str, *, writes: bool) -> None:
+    """A row of `meta` that is no number is an error that names the schema, and changes nothing."""
+    with connected(database_url):
+        pass
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute("DELETE FROM aiocheckpoint.meta WHERE name = %s", (name,))
+        if value is not None:
+            connection.execute("INSERT INTO aiocheckpoint.meta VALUES (%s, %s)", (name, value))
+    with (
+        pytest.raises(StorageError, match="in the schema 'aiocheckpoint'"),
+        connected(database_url, writes=writes),
+    ):
+        pass
+    assert fact(database_url, name) == value
+
+
 def test_other_tables_beside(database_url: str) -> None:
     """Tables of other names in the schema are none of the library's business."""
     execute(database_url, "CREATE SCHEMA shop", "CREATE TABLE shop.orders (id int)")

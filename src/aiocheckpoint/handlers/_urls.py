@@ -76,8 +76,8 @@ def refuse_nameless(url: str) -> None:
         _, _, path = re.split(r"[?#]", shown[len(f"{scheme}://") :])[0].partition("/")
         if not path.strip("/"):
             raise InvalidValueError(
-                f"{shown!r} has no name in its path, after which the flow would be named: write "
-                f"'{scheme}://USER@HOST/DATABASE', or give the flow a name, by name=."
+                "the URL of the database has no name in its path, after which the flow would be "
+                f"named: write '{scheme}://USER@HOST/DATABASE', or give the flow a name, by name=."
             )
 
 

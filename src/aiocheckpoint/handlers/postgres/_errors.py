@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from aiocheckpoint.handlers.postgres._url import ServerAddress
 
 __all__ = [
+    "changed_facts",
     "foreign_tables",
     "missing_rights",
     "not_connected",
@@ -168,6 +169,17 @@ def foreign_tables(address: ServerAddress, names: list[str]) -> StorageError:
         f"the schema {address.schema!r} of {address.place} has tables of another program "
         f"({listed}), which were left as they are. Choose another schema, by schema=.",
         errno=errno.EBADMSG,
+    )
+
+
+def changed_facts(address: ServerAddress, name: str) -> StorageError:
+    """Give the error for a table `meta` in which a row is missing or no number."""
+    return StorageError(
+        address.place,
+        f"the row {name!r} of the table meta in the schema {address.schema!r} of {address.place} "
+        "was deleted or changed by another program, so that nobody can tell which release made "
+        "the tables. Nothing was changed. Restore the row from a backup, or choose another schema, "
+        "by schema=.",
     )
 
 

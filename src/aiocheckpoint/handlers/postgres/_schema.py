@@ -14,17 +14,24 @@ about 2 kB (https://www.postgresql.org/docs/current/storage-toast.html).
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, NamedTuple
 
 import psycopg
 
 from aiocheckpoint.errors import IncompatibleSnapshotError
-from aiocheckpoint.handlers.postgres._errors import foreign_tables, missing_rights, translate_error
+from aiocheckpoint.handlers.postgres._errors import (
+    changed_facts,
+    foreign_tables,
+    missing_rights,
+    translate_error,
+)
 from aiocheckpoint.handlers.postgres._names import RUN_KEY
 from aiocheckpoint.handlers.postgres._session import in_schema
 
 if TYPE_CHECKING:
     from aiocheckpoint.handlers.postgres._session import Session
+    from aiocheckpoint.handlers.postgres._url import ServerAddress
 
 __all__ = ["MIGRATIONS", "TABLES", "Migration", "set_up"]
 
@@ -131,6 +138,7 @@ MIGRATIONS: tuple[Migration, ...] = (
 TABLES = ("meta", "uptime", "owners", "draining_owners", "runs", "kept", "progress")
 """The names of all tables."""
 
+_LEVEL = re.compile(r"[1-9][0-9]{0,8}", re.ASCII)
 _FACTS = "SELECT name, value FROM SCHEMA.meta"
 _LOCK = "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))"
 _HAS_SCHEMA = "SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = %s"
@@ -225,7 +233,7 @@ def _checked_level(session: Session, facts: dict[str, str]) -> int:
     address = session.address
     if facts.get("program") != _PROGRAM:
         raise foreign_tables(address, ["meta"])
-    level, needed = int(facts.get("level", "0")), int(facts.get("needed", "0"))
+    level, needed = _number(address, facts, "level"), _number(address, facts, "needed")
     if needed > len(MIGRATIONS):
         raise IncompatibleSnapshotError(
             address.place,
@@ -233,6 +241,14 @@ def _checked_level(session: Session, facts: dict[str, str]) -> int:
             "install a later release",
         )
     return level
+
+
+def _number(address: ServerAddress, facts: dict[str, str], name: str) -> int:
+    """A number of the table `meta`, which another program may have changed."""
+    value = facts.get(name, "")
+    if not _LEVEL.fullmatch(value):
+        raise changed_facts(address, name)
+    return int(value)
 
 
 def _migrate(session: Session, level: int) -> None:

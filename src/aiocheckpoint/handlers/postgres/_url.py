@@ -9,6 +9,7 @@ part of a password would be taken for a host, port or database, because these st
 from __future__ import annotations
 
 import re
+from difflib import get_close_matches
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -16,7 +17,6 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
 from aiocheckpoint.errors import InvalidValueError
-from aiocheckpoint.handlers._urls import redact_url
 from aiocheckpoint.handlers.postgres._names import DEFAULT_SCHEMA, checked_schema
 
 if TYPE_CHECKING:
@@ -95,8 +95,8 @@ def parse_url(url: str, schema: object = None) -> ServerAddress:
     options = _options(url)
     if not options.get("dbname") and "service" not in options:
         raise InvalidValueError(
-            f"{redact_url(url)!r} names no database. Write {_EXAMPLE!r}, or postgresql:///?service="
-            "NAME with a service file that names it."
+            f"the URL of PostgreSQL names no database. Write {_EXAMPLE!r}, or "
+            "postgresql:///?service=NAME with a service file that names it."
         )
     _check_host(options)
     return ServerAddress(options, _schema(schema, None if named is None else named[2]))
@@ -114,16 +114,15 @@ def _check_marks(url: str) -> None:
     rest = url[scheme.end() :]
     authority = _AUTHORITY.match(rest)
     head = "" if authority is None else authority[0]
-    path = rest[len(head) :].partition("?")[0]
-    # libpq would take a part of the password for a host or database, and show it in errors.
-    if head.count("@") > 1 or "@" in path:
+    # libpq would take a part of the password for a host, database or option, and show it in errors.
+    if head.count("@") > 1 or "@" in rest[len(head) :]:
         raise _not_encoded()
 
 
 def _not_encoded() -> InvalidValueError:
     return InvalidValueError(
-        "a URL of PostgreSQL has a character in its user, password or database that must be "
-        "encoded there: write %40 for '@', %2F for '/', %3F for '?', %23 for '#', %3A for ':' "
+        "the URL of PostgreSQL has a character in its user, password, database or options that "
+        "must be encoded: write %40 for '@', %2F for '/', %3F for '?', %23 for '#', %3A for ':' "
         "and %25 for '%', as urllib.parse.quote(text, safe='') does."
     )
 
@@ -139,18 +138,20 @@ def _options(url: str) -> dict[str, str]:
 
 
 def _not_read(url: str) -> InvalidValueError:
-    shown, known = redact_url(url), _keywords()
-    query = "" if shown.endswith("://***") else url.partition("?")[2]
-    for part in filter(None, query.split("&")):
-        keyword = part.partition("=")[0]
-        if keyword not in known and keyword.isidentifier():
-            return InvalidValueError(
-                f"{shown!r} has the option {keyword!r}, which libpq does not know. Its options are "
-                "listed in https://www.postgresql.org/docs/current/libpq-connect.html."
-            )
+    """The error for a URL that libpq cannot read. No part of it is shown, as any may be secret."""
+    known = _keywords()
+    given = [part.partition("=")[0] for part in url.partition("?")[2].split("&")]
+    unknown = [keyword for keyword in given if keyword and keyword not in known]
+    if unknown:
+        meant = get_close_matches(unknown[0], known, 1)
+        return InvalidValueError(
+            "the URL of PostgreSQL has an option that libpq does not know"
+            f"{f', perhaps for {meant[0]!r}' if meant else ''}. Its options are listed in "
+            "https://www.postgresql.org/docs/current/libpq-connect.html."
+        )
     return InvalidValueError(
-        f"{shown!r} is no URL that libpq can read, which has the form {_EXAMPLE!r}. Characters "
-        "such as '%', '@', '/' and spaces are encoded in a user or password, as "
+        f"the URL of PostgreSQL is none that libpq can read. It has the form {_EXAMPLE!r}. "
+        "Characters such as '%', '@', '/' and spaces are encoded in a user or password, as "
         "urllib.parse.quote(text, safe='') does."
     )
 
