@@ -19,7 +19,7 @@ from shop import Shop, make_shop
 from aiocheckpoint import CheckpointFlow
 from aiocheckpoint._cli.commands import SUMMARIES
 from aiocheckpoint._cli.exit_codes import ExitCode
-from aiocheckpoint.handlers._urls import redact_url
+from aiocheckpoint.handlers.postgres._url import parse_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -56,7 +56,7 @@ class Commands:
         given = [self.url if word == DATABASE else word for word in words]
         done = self._invoke(*given, **options)
         assert PASSWORD not in done.out + done.err
-        shown = redact_url(self.url)
+        shown = parse_url(self.url).place
         return Invoked(
             done.code, done.out.replace(shown, DATABASE), done.err.replace(shown, DATABASE)
         )

@@ -137,7 +137,7 @@ def change(folder: Path, kind: str, run_id: str, mend: Callable[[bytes], bytes])
 
 def test_nothing_there(store_url: str) -> None:
     """A schema that is missing is no store, and no look makes it."""
-    with pytest.raises(StorageError, match="nothing is stored") as caught:
+    with pytest.raises(StorageError, match="Is it the URL that the flow was given") as caught:
         open_store(store_url)
     assert caught.value.errno == errno.ENOENT
     with pytest.raises(StorageError, match="nothing is stored"):

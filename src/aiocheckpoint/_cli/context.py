@@ -24,6 +24,7 @@ from aiocheckpoint.errors import (
 )
 from aiocheckpoint.flow import CheckpointFlow
 from aiocheckpoint.handlers import StateHandler
+from aiocheckpoint.handlers._urls import url_scheme
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -89,8 +90,9 @@ class Context:
 
     @property
     def place(self) -> str:
-        """The store in words: a bare one as it was given, else the path or URL."""
-        return self.store().place if self.target.is_module else str(self.target)
+        """The store in words: a bare one on this machine as it was given."""
+        is_path = not self.target.is_module and url_scheme(self.target.text) is None
+        return str(self.target) if is_path else self.store().place
 
     @property
     def run_id(self) -> str | None:

@@ -18,6 +18,7 @@ from aiocheckpoint.errors import (
 )
 from aiocheckpoint.handlers._addresses import find_store
 from aiocheckpoint.handlers._query import Query, select
+from aiocheckpoint.handlers._urls import url_scheme
 
 if TYPE_CHECKING:
     import os
@@ -147,7 +148,10 @@ def nothing_stored(address: StoreAddress, handler: StateHandler) -> StorageError
     location = handler.locate(address.run_id)
     if not handler.flow and not address.is_file:  # Of no flow in particular.
         location = str(address) if address.run_id is None else f"{address}, run {address.run_id!r}"
-    if not handler.exists():
+    is_on_server = url_scheme(address.path) not in {None, "sqlite"}
+    if is_on_server and not handler.exists():
+        remedy = "Is it the URL that the flow was given? Its first run makes the tables."
+    elif not handler.exists():
         remedy = (
             "Is it the path that the flow was given? A run with an id has a file of its own, at "
             "cp.handler.locate(run_id)."

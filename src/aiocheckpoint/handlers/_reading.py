@@ -47,6 +47,7 @@ class StoreReader:
     Attributes:
         handler: The store.
         codec_of: Gives the codec that checks the signatures of a flow. None to check none.
+        shown_place: The store in words, where a path or URL is not shown as it was given.
 
     Raises:
         InvalidTypeError, InvalidValueError: A secret is invalid.
@@ -54,6 +55,7 @@ class StoreReader:
 
     has_index: ClassVar[bool] = False
     """Whether counts, and the run that began last, are found without a look at all runs."""
+    shown_place: str | None = None
 
     def __init__(
         self, handler: WholeStorePort, secret: Secret | Sequence[Secret] | None = None

@@ -75,7 +75,7 @@ def open_store(
     reader = handler.reader(secret)
     if not reader.exists():
         raise nothing_stored(address, handler)
-    return Store(str(address), reader)
+    return Store(reader.shown_place or str(address), reader)
 
 
 def _check_readable(address: StoreAddress) -> None:
@@ -109,7 +109,8 @@ def store_of(handler: StateHandler) -> Store:
     """
     reader = handler.reader()
     reader.checks_with(handler.codec)
-    place = handler.locate() if handler.path is None else redact_url(os.fspath(handler.path))
+    given = handler.locate() if handler.path is None else redact_url(os.fspath(handler.path))
+    place = reader.shown_place or given
     if not reader.exists():
         raise StorageError(place, f"nothing is stored in {place} yet.", errno=errno.ENOENT)
     return Store(place, reader)

@@ -11,6 +11,7 @@ from aiocheckpoint._cli.nothing_found import empty_words
 from aiocheckpoint._cli.options import add_output, add_secret, add_target
 from aiocheckpoint._cli.shell_words import in_shell_words
 from aiocheckpoint.look import FindingView, check_store
+from aiocheckpoint.look._places import place_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,7 +38,7 @@ def _execute(context: Context) -> int:
     if output.is_text:
         none = empty_words(context) or f"{context.store().place}: nothing is wrong."
         _print(findings, none, output)
-        if not context.target.is_module:
+        if not context.target.is_module and place_of(context.store()).kind != "elsewhere":
             output.words(_UNSEEN)
     else:
         output.records("findings", (one.to_json() for one in findings))

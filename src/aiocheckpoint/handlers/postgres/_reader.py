@@ -40,6 +40,7 @@ class PostgresReader(IndexReader):
     ) -> None:
         super().__init__(handler, secret)
         self._address = address
+        self.shown_place = address.place
         self.database = ReadOnlyDatabase(address)
 
     @property
