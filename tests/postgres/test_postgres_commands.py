@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import cli
 import pytest
 import shop as shops
-from cli import Invoked, spawn
+from cli import Invoked, in_pty, spawn
 from order_store import called_at_quarter_to, open_orders, store_orders
 from postgres_runs import execute
 from shared_tests import shared_tests
@@ -293,3 +293,16 @@ def test_the_missing_extra(orders: Path, commands: Commands, monkeypatch: Any) -
     done = commands("runs", DATABASE, cwd=orders)
     assert done.code == ExitCode.USAGE
     assert "pip install 'aiocheckpoint[postgres]'" in done.err
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc is a Linux thing")
+def test_the_pager_is_not_given_the_password(orders: Path, url: str) -> None:
+    """Neither the words nor the environment of the pager, the one child, have the password."""
+    pager, seen = orders / "pager.sh", orders / "seen"
+    pager.write_text(f"#!/bin/sh\ncat /proc/$$/cmdline /proc/$$/environ > {seen}\ncat\n")
+    pager.chmod(0o755)
+    done = in_pty("runs", url, lines=5, env={"PAGER": str(pager)}, cwd=orders)
+    assert done.code == 0, done.out
+    assert b"pager.sh" in seen.read_bytes()
+    assert PASSWORD.encode() not in seen.read_bytes()
+    assert PASSWORD not in done.out
