@@ -157,7 +157,11 @@ class StoreUnreachableError(StorageError):
         seconds: How long it was tried. 0.0 for a single try.
         errno: None.
         damaged: False.
+        is_of_statement: Whether the store has answered, and kept one statement alone from its end,
+            as where another transaction holds a row. The connection can go on.
     """
+
+    is_of_statement: bool = False
 
     def __init__(self, path: str, problem: str, *, seconds: float = 0.0) -> None:
         tried = f" for {seconds:.3g} s" if seconds else ""

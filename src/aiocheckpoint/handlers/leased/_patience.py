@@ -84,7 +84,8 @@ class Patience:
             pending.error = self._given_up(error, now - first.pop(pending))
         self._failed_first = first
         self._failures += 1
-        self._note_failure(self._failures, error.problem, len(waiting))
+        if not error.is_of_statement:
+            self._note_failure(self._failures, error.problem, len(waiting))
         if not first:
             return None
         return self._pause(self._failures, min(first.values()) + self.seconds - now)

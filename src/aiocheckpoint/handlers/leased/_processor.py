@@ -166,7 +166,8 @@ class LeasedProcessor(ABC, Generic[AnySession]):
         # A caller waits for every request, so that any error must end all of them.
         except BaseException as error:  # noqa: BLE001
             if self._puts_off(group, error):
-                return list(group)
+                apart = len(group) > 1 and self._is_connected
+                return self._call_one_by_one(group, work) if apart else list(group)
             self._release_claims(group)
             self._note_failure(error)
             if len(group) > 1 and self._is_of_one(error):
@@ -182,8 +183,14 @@ class LeasedProcessor(ABC, Generic[AnySession]):
         left: list[PendingResult[Any]] = []
         for pending in group:
             pending.result = pending.error = None
-            left += [pending] if left else self._call_or_fail([pending], work)
+            goes_on = not left or self._is_connected
+            left += self._call_or_fail([pending], work) if goes_on else [pending]
         return left
+
+    @property
+    def _is_connected(self) -> bool:
+        """Whether requests that were put off leave a connection by which others can go on."""
+        return False
 
     def _taken(self, group: Sequence[PendingResult[Any]]) -> Sequence[PendingResult[Any]]:
         """Take requests right before they are sent. Leave out those that were withdrawn."""

@@ -34,6 +34,8 @@ _SECONDS_TO_RECONNECT = 0.2
 `OwnerWatch`. A server that refuses to write for a while, or has no connection free, gives them no
 more time, as a restart does."""
 _TRIES_PER_LEASE = 6
+_SECONDS_APART = 5.0
+"""Between two tries of a request that a lock holds up, where there are other requests."""
 _OF_ONE_REQUEST = (StorageError, ValueError, OverflowError, TypeError, MemoryError)
 
 
@@ -62,16 +64,40 @@ class StoreProcessor(LeasedProcessor[StoreSession]):
         self._newly_taken: set[PendingResult[Any]] = set()
         self._notices = notices
         self._news: set[str] = set()
+        # Requests that a lock or a limit holds up. Others do not wait for them.
+        self._apart: set[PendingResult[Any]] = set()
+        self._apart_until = -float("inf")
+        self._held_up_by: StoreUnreachableError | None = None
 
     def apply(self, group: Sequence[PendingResult[Any]]) -> Again | None:
         """Carry out requests. Set the result or the error of each, except those to be repeated."""
+        others, held_up = self._split(group)
         left: list[PendingResult[Any]] = []
-        for part in _parts(group):
-            left += part if left else self._carry_out(part)
+        for part in _parts(others):
+            left += part if left and not self._is_connected else self._carry_out(part)
+        if others and self._clock.monotonic() < self._apart_until:
+            left += held_up
+            self._unreachable = self._unreachable or (self._held_up_by if held_up else None)
+        else:
+            for pending in held_up:
+                left += [pending] if left and not self._is_connected else self._carry_out([pending])
+        self._apart &= set(left)
+        if len(left) < len(group):
+            self._patience.answers.count += 1
         if not left:
             self._release_early()
         self._tell_news()
         return self._put_off(left)
+
+    def _split(
+        self, group: Sequence[PendingResult[Any]]
+    ) -> tuple[list[PendingResult[Any]], list[PendingResult[Any]]]:
+        """Part the requests that are held up, and later ones of their runs, from all others."""
+        if not self._apart:
+            return list(group), []
+        late = {pending.request.key for pending in self._apart} - {None}
+        held_up = [one for one in group if one in self._apart or one.request.key in late]
+        return [one for one in group if one not in held_up], held_up
 
     def idle_timeout(self) -> float | None:
         """Seconds until the next heartbeat, release, or look at the connection is due."""
@@ -132,9 +158,19 @@ class StoreProcessor(LeasedProcessor[StoreSession]):
             for pending in self._newly_taken:
                 pending.give_back()
         self._newly_taken = set()  # Those in doubt stay taken.
-        self.disconnect()
+        if error.is_of_statement and self._is_connected:
+            if len(group) == 1:
+                self._apart.update(group)
+                self._apart_until = self._clock.monotonic() + _SECONDS_APART
+                self._held_up_by = error
+        else:
+            self.disconnect()
         self._unreachable = error
         return True
+
+    @property
+    def _is_connected(self) -> bool:
+        return self._session is not None and self._session.is_connected
 
     def _write(self, session: StoreSession, group: Sequence[PendingResult[Any]]) -> None:
         releases = session.pending_releases[:]
@@ -158,8 +194,7 @@ class StoreProcessor(LeasedProcessor[StoreSession]):
 
     def _is_of_one(self, error: BaseException) -> bool:
         """Whether an error may concern one request alone: not where no connection was made."""
-        connected = self._session is not None and self._session.is_connected
-        return connected and isinstance(error, _OF_ONE_REQUEST)
+        return self._is_connected and isinstance(error, _OF_ONE_REQUEST)
 
     def _writes_alone(self, session: StoreSession, batch: Batch) -> bool:
         if not session.connection.commits_alone:

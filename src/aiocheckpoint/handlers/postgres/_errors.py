@@ -48,6 +48,9 @@ _OUT_OF_REACH = frozenset(
 )
 """SQLSTATEs of a server that may answer soon, beside those of class 08."""
 
+_OF_STATEMENT = frozenset({"40001", "40P01", "55P03", "57014"})
+"""Those by which the server ends a statement, and keeps the connection."""
+
 _DAMAGED = frozenset({"XX001", "XX002"})
 _ERRNOS = {"53100": errno.ENOSPC, "53200": errno.ENOMEM, "58030": errno.EIO, "42501": errno.EACCES}
 _ADVICE = {
@@ -143,7 +146,9 @@ def translate_error(error: psycopg.Error, address: ServerAddress, doing: str) ->
     if code is None and isinstance(error, psycopg.OperationalError):  # The connection was lost.
         return StoreUnreachableError(place, problem)
     if code is not None and (code in _OUT_OF_REACH or code.startswith("08")):
-        return StoreUnreachableError(place, problem)
+        unreachable = StoreUnreachableError(place, problem)
+        unreachable.is_of_statement = code in _OF_STATEMENT
+        return unreachable
     if code in _NOT_AS_MADE:
         return StorageError(
             place,

@@ -35,7 +35,7 @@ __all__ = ["Link", "Session", "in_schema"]
 
 _Result = TypeVar("_Result")
 
-_LIMITS = "lock_timeout = '10s'", "idle_in_transaction_session_timeout = '10s'"
+_LIMITS = "lock_timeout = '2s'", "idle_in_transaction_session_timeout = '10s'"
 """A process that is stopped within a transaction, or cut off, holds its rows for so long."""
 
 _ISOLATION = "default_transaction_isolation = 'read committed'"
