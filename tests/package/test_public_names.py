@@ -11,6 +11,7 @@ import pkgutil
 import re
 import typing
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any
@@ -33,7 +34,8 @@ def module_names() -> list[str]:
     return [PREFIX, *sorted(info.name for info in found)]
 
 
-MODULES = module_names()
+NEEDS_PSYCOPG = f"{PREFIX}.handlers.postgres"
+MODULES = [name for name in module_names() if find_spec("psycopg") or NEEDS_PSYCOPG not in name]
 PUBLIC = [name for name in MODULES if not any(part.startswith("_") for part in name.split("."))]
 LEAVES = sorted(set(errors.__all__) - {"CheckpointError"})
 
