@@ -29,6 +29,7 @@ from aiocheckpoint import (
     StorageError,
     UnserializableStateError,
 )
+from aiocheckpoint.handlers.leased import QueuedColumns
 from aiocheckpoint.handlers.leased._inserting import Inserter
 
 if TYPE_CHECKING:
@@ -349,7 +350,8 @@ async def test_each_result_has_an_error_of_its_own() -> None:
     results: Inserted = [None, None]
     rows: Any = {0: ("a",), 1: ("b",)}
     inserter = Inserter(database, unused, unused, unused, backend)
-    await inserter._insert(unused, rows, results)  # noqa: SLF001
+    columns = QueuedColumns(b"f", 0, None, 1, "queued", 1, None)
+    await inserter._insert(columns, rows, results)  # noqa: SLF001
     one, other = results
     assert isinstance(one, StorageError)
     assert isinstance(other, StorageError)
