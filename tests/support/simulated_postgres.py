@@ -60,14 +60,14 @@ class SimulatedClock:
         time.sleep(seconds)
 
 
-class SimulatedServer(SimulatedStore[LeasingHandler]):
+class SimulatedServer(SimulatedStore[LeasingHandler[Any]]):
     """A database, and the processes that use it."""
 
     def __init__(self, server: PostgresServer) -> None:
         """Create the database."""
         self._server, self._name = server, server.create_database()
-        self._clocks = dict[LeasingHandler, SimulatedClock]()
-        self._awake = set[LeasingHandler]()
+        self._clocks = dict[LeasingHandler[Any], SimulatedClock]()
+        self._awake = set[LeasingHandler[Any]]()
 
     def start(self, **options: Any) -> WatchedPostgres:  # noqa: ANN401 (passed on as is)
         """Start a process. It begins by a look at the others, as a process does that recovers."""
@@ -86,40 +86,40 @@ class SimulatedServer(SimulatedStore[LeasingHandler]):
         self.look_at_owners(handler)
         return handler
 
-    def kill(self, handler: LeasingHandler) -> None:
+    def kill(self, handler: LeasingHandler[Any]) -> None:
         """End a process as SIGKILL would: its sockets are closed, and no lease is released."""
         disconnect(handler)
         self._awake.discard(handler)
         handler._client._processor._take_session(StoreSession.disconnect)
         handler._client.close()
 
-    def shut_down(self, handler: LeasingHandler) -> None:
+    def shut_down(self, handler: LeasingHandler[Any]) -> None:
         """End a process as an idle one ends."""
         self._awake.discard(handler)
         self._clocks.pop(handler, None)
         shut_down(handler)
 
-    def suspend(self, handler: LeasingHandler) -> None:
+    def suspend(self, handler: LeasingHandler[Any]) -> None:
         """Let a process stand still until it is woken."""
         self._awake.discard(handler)
 
-    def wake(self, handler: LeasingHandler) -> None:
+    def wake(self, handler: LeasingHandler[Any]) -> None:
         """Let a process go on. Its clock has gone on before, as that of a stopped process does."""
         if handler not in self._awake:
             self._awake.add(handler)
             self._clocks[handler].now += LEASE
 
-    def delay_heartbeat(self, handler: LeasingHandler) -> None:
+    def delay_heartbeat(self, handler: LeasingHandler[Any]) -> None:
         """Wake a process. It beats at once."""
         self._awake.discard(handler)
         self.wake(handler)
         self._beat(handler)
 
-    def look_at_owners(self, handler: LeasingHandler) -> None:
+    def look_at_owners(self, handler: LeasingHandler[Any]) -> None:
         """Let a process look at all others for as long as it takes to find who is gone."""
         self.look_for(handler, LOOKS)
 
-    def look_for(self, handler: LeasingHandler, thirds: int) -> None:
+    def look_for(self, handler: LeasingHandler[Any], thirds: int) -> None:
         """Let a process look at all others for so many thirds of a lease, and let them beat."""
         self.wake(handler)
         for _ in range(thirds):
@@ -141,7 +141,7 @@ class SimulatedServer(SimulatedStore[LeasingHandler]):
         self._server.drop_database(self._name)
 
     @staticmethod
-    def _beat(handler: LeasingHandler) -> None:
+    def _beat(handler: LeasingHandler[Any]) -> None:
         handler._client.call(lambda _: None)
 
 

@@ -49,17 +49,18 @@ def handler_apart(
     return handler
 
 
-def shut_down(handler: LeasingHandler) -> None:
+def shut_down(handler: LeasingHandler[Any]) -> None:
     """End a process as an idle one ends."""
     handler._client.close()
 
 
-def owner_of(handler: LeasingHandler) -> str:
+def owner_of(handler: LeasingHandler[Any]) -> str:
     """The id of a process among the owners."""
-    return handler._client.owner_id
+    owner_id: str = handler._client.owner_id
+    return owner_id
 
 
-def disconnect(handler: LeasingHandler) -> None:
+def disconnect(handler: LeasingHandler[Any]) -> None:
     """Make a process's store refuse all requests from now on."""
 
     def refuse(group: Sequence[PendingResult[Any]]) -> None:

@@ -16,7 +16,7 @@ from aiocheckpoint.handlers.leased._leasing_handler import LeasingHandler
 if TYPE_CHECKING:
     from aiocheckpoint.handlers.sqlite import SqliteStateHandler
 
-AnyHandler = TypeVar("AnyHandler", bound=LeasingHandler)
+AnyHandler = TypeVar("AnyHandler", bound=LeasingHandler[Any])
 
 
 class OwnedRow(NamedTuple):

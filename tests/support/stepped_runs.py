@@ -83,7 +83,7 @@ class SteppedRun:
         return await self.orders.get()
 
 
-class Watched(LeasingHandler):
+class Watched(LeasingHandler[Any]):
     """Records the lease of a stepped run."""
 
     def lock(self, run_id: str | None = None) -> Lease:
@@ -134,7 +134,7 @@ class Process:
         **options: Any,  # noqa: ANN401 (passed on as is)
     ) -> None:
         """Start the process, and register it as an owner."""
-        self.handler: LeasingHandler = store.start(**options)
+        self.handler: LeasingHandler[Any] = store.start(**options)
         self._store = store
         self.version, self.starts, self.backoff = version, starts, backoff
         self.flow = CheckpointFlow(
