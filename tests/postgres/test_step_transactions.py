@@ -239,16 +239,22 @@ def test_nothing_is_left_for_the_next_step(shop: Shop, runner: Runner) -> None:
     runner(shop.flow(first, second, connections=1), {}, run_id="r")
 
 
-def test_role_and_limits_of_the_step(shop: Shop, runner: Runner) -> None:
-    """A role and a time limit that a step has set do not keep its snapshot from being stored."""
-    shop.sql("GRANT ALL ON payments TO pg_monitor")
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "LOCAL ROLE pg_monitor",
+        "LOCAL SESSION AUTHORIZATION pg_monitor",
+        "LOCAL statement_timeout = 1",
+    ],
+)
+def test_role_and_limits_of_the_step(shop: Shop, setting: str) -> None:
+    """A role or a time limit that a step has set does not keep its snapshot from being stored."""
 
     def step(state: State) -> None:
         pay(state)
-        connection = current_step().connection()
-        connection.execute("SET LOCAL ROLE pg_monitor; SET LOCAL statement_timeout = 1")
+        current_step().connection().execute(f"SET {setting}".encode())
 
-    runner(shop.flow(step), {}, run_id="r")
+    shop.flow(step).run({}, run_id="r")
     assert shop.header().status == "finished"
 
 

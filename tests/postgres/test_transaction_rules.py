@@ -68,6 +68,43 @@ def test_refused_in_sync_functions(shop: Shop, what: str) -> None:
     assert what == "own SQL" or shop.paid() == {}
 
 
+@pytest.mark.parametrize(
+    "statements",
+    ["COMMIT AND CHAIN", "ROLLBACK AND CHAIN", "SELECT 1; COMMIT; BEGIN", "ABORT; BEGIN; SELECT 1"],
+)
+@pytest.mark.parametrize("resets", [False, True])
+def test_another_transaction(shop: Shop, statements: str, *, resets: bool) -> None:
+    """A transaction that the step's SQL has put in place of its own is not taken for it."""
+
+    def step(state: State) -> None:
+        connection = current_step().connection()
+        pay(state)
+        connection.execute(statements.encode())
+        if resets:
+            connection.execute("RESET ALL")
+        pay(state)
+
+    cp = shop.flow(step, do_nothing)
+    with pytest.raises(StepTransactionError, match="own SQL"):
+        cp.run({}, run_id="r")
+    assert (shop.header().status, shop.header().position) == ("failed", 0)
+    assert sum(shop.paid().values()) == (1 if "COMMIT" in statements else 0)
+
+
+def test_settings_of_the_step(shop: Shop) -> None:
+    """A step may reset all settings, and roll back to a savepoint of its own."""
+
+    def step(state: State) -> None:
+        connection = current_step().connection()
+        connection.execute("SAVEPOINT here; RESET ALL")
+        pay(state)
+        connection.execute("ROLLBACK TO SAVEPOINT here")
+        pay(state)
+
+    shop.flow(step).run({}, run_id="r")
+    assert shop.paid() == {("r", "step 0"): 1}
+
+
 @pytest.mark.parametrize("what", ASYNC)
 async def test_refused_in_coroutines(shop: Shop, what: str) -> None:
     """The same for coroutines."""
@@ -191,9 +228,13 @@ async def test_streams_of_rows(shop: Shop) -> None:
     async def on_loop(state: State) -> None:
         connection = await current_step().connection()
         await apay(state)
-        async for (number,) in connection.cursor().stream("SELECT generate_series(1, 100000)"):
+        # So many that the server is never done with them, where they are left early.
+        last = 10**15 if leave_at else 1000
+        rows = connection.cursor().stream("SELECT generate_series(1, %s::bigint)", (last,))
+        async for (number,) in rows:
             if number in leave_at:
                 break
+        del rows
 
     def in_thread(state: State) -> None:
         pay(state)

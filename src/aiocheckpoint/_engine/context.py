@@ -240,6 +240,7 @@ class StepProgress:
         reports: Takes what the step says of its progress. None where it has said nothing.
         data: The content of `data` on entry to the step, where its store has transactions.
         lost_at: When the first transaction of the step was lost, by `time.monotonic`. Or None.
+        losses: The number of its transactions that were lost.
     """
 
     __slots__ = (
@@ -252,6 +253,7 @@ class StepProgress:
         "ended",
         "index",
         "loads",
+        "losses",
         "lost_at",
         "of",
         "part",
@@ -280,6 +282,7 @@ class StepProgress:
         self.current = StepInProgress()
         self.reports: ProgressReports | None = None
         self.lost_at: float | None = None
+        self.losses: int = 0
         self._context = context
         if context is not None:
             self.current.reporting = self

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 
 __all__ = ["prepare_repeat"]
 
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
+"""Seconds before a step is executed again. The pause is doubled after each loss."""
+_DOUBLINGS = 8
+
 
 async def prepare_repeat(
     context: RunContext, progress: StepProgress, error: BaseException, state: dict[str, Any]
@@ -49,6 +53,9 @@ async def prepare_repeat(
         if not await record_attempt(context, progress, lost.error):
             return lost.error
         context.cursors.done_at = None
+        pause = min(_FIRST_PAUSE * 2.0 ** min(progress.losses, _DOUBLINGS), _LONGEST_PAUSE)
+        progress.losses += 1
+        await context.active_run.sleep(context.backend, pause)
         await restart(context, progress, lost.error, state, progress.data)
     except (GeneratorExit, DrainedError):
         raise

@@ -114,7 +114,7 @@ async def end_transaction(
 ) -> EndedTransaction:
     """Roll back the transaction of an attempt that did not succeed."""
     # A commit says by its error whether the transaction was lost, or may have been committed.
-    is_lost = transaction.is_lost and progress.part != "snapshot"
+    is_lost = progress.part != "snapshot" and transaction.lost_by(error)
     progress.ended = None  # The saver is not called again alone: the step's SQL is gone.
     cancellation = await transaction.roll_back()
     if isinstance(error, TransactionLostError):
@@ -200,10 +200,9 @@ class AttemptTransaction:
         self._loop_lock = asyncio.Lock()
         self._thread_lock = threading.Lock()
 
-    @property
-    def is_lost(self) -> bool:
-        """Whether its connection broke, so that an exception of the step may come from that."""
-        return self._is_open and self._in_store.is_lost
+    def lost_by(self, error: BaseException) -> bool:
+        """Whether an exception of the step comes from a connection that broke without its doing."""
+        return self._is_open and self._in_store.lost_by(error)
 
     async def take(self) -> Any:  # noqa: ANN401
         """Give the connection to a coroutine. The wait is no part of its time limit."""

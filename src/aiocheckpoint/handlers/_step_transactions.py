@@ -44,9 +44,8 @@ class StepTransaction(Protocol):
         """Its blocking calls are made there."""
         ...
 
-    @property
-    def is_lost(self) -> bool:
-        """Whether its connection broke, so that an exception of the step may come from that."""
+    def lost_by(self, error: BaseException) -> bool:
+        """Whether an exception of the step comes from a connection that broke without its doing."""
         ...
 
     @property

@@ -27,6 +27,12 @@ if TYPE_CHECKING:
 
 __all__ = ["AsyncStepConnection", "ConnectionUse", "StepConnection"]
 
+_TOO_LONG = {
+    "25P03": "it stood idle for longer than idle_in_transaction_session_timeout",
+    "25P04": "it took longer than transaction_timeout",
+}
+"""SQLSTATEs with which a server ends a transaction because of what the step does."""
+
 _Result = TypeVar("_Result")
 
 _ENDS_WITH_ATTEMPT = (
@@ -108,8 +114,25 @@ class ConnectionUse:
 
     @property
     def is_lost(self) -> bool:
-        """Whether the connection broke."""
+        """Whether the connection broke, or was closed."""
         return self.pgconn.status != pq.ConnStatus.OK
+
+    def ended_by_step(self, error: BaseException | None = None) -> StepTransactionError | None:
+        """Make the error for a connection that is lost because of the step. None for another loss.
+
+        Args:
+            error: What came out of a statement, or of the step.
+        """
+        if getattr(self.pgconn, "pgconn_ptr", self) is None:  # libpq has freed its memory.
+            return self.refusal("its connection was closed in the step")
+        code = error.sqlstate if isinstance(error, psycopg.Error) else None
+        if code not in _TOO_LONG:
+            return None
+        return StepTransactionError(
+            self._step,
+            f"the server ended it, because {_TOO_LONG[code]} allows",
+            "Take the connection behind slow calls, or let the server allow more.",
+        )
 
     @property
     def has_ended(self) -> bool:

@@ -8,7 +8,7 @@ import weakref
 from collections import deque
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import psycopg
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from aiocheckpoint.handlers.postgres._session import Session
     from aiocheckpoint.handlers.postgres._store import PostgresStore
 
-__all__ = ["StepSessions", "execute"]
+__all__ = ["BegunTransaction", "StepSessions", "execute", "execute_raw", "is_read_only"]
 
 _IDLE_SECONDS = 60.0
 """A connection that was not used for so long is closed when another one is given back."""
@@ -38,6 +38,23 @@ transaction (https://www.postgresql.org/docs/current/runtime-config-connection.h
 step may have to leave a statement that is being executed. Some servers cannot look."""
 _READ_ONLY = (b"in_hot_standby", b"default_transaction_read_only")
 """The server reports a change of these by itself, as after a failover."""
+
+
+_NAME = "BEGIN; SELECT extract(epoch FROM now())::text; COMMIT"
+"""Gives the time of begin of the transaction that follows in the same message, which is that of the
+message. A query in the transaction itself would keep the step from setting its isolation level."""
+
+
+class BegunTransaction(NamedTuple):
+    """A connection in a transaction.
+
+    Attributes:
+        connection: The connection.
+        name: The time of its begin on the server, which another transaction has not.
+    """
+
+    connection: PostgresConnection
+    name: str
 
 
 class StepSessions:
@@ -75,7 +92,7 @@ class StepSessions:
             answers=self.patience.answers,
         )
 
-    def begin(self, check: Callable[[], None]) -> PostgresConnection:
+    def begin(self, check: Callable[[], None]) -> BegunTransaction:
         """Begin a transaction, blocking. It is tried as long as patience lasts.
 
         Args:
@@ -88,7 +105,7 @@ class StepSessions:
         """
         return self.patience.repeat(partial(self._begin_once, check))
 
-    def _begin_once(self, check: Callable[[], None]) -> PostgresConnection:
+    def _begin_once(self, check: Callable[[], None]) -> BegunTransaction:
         while (connection := self._pop()) is not None:
             with suppress(StoreUnreachableError):
                 return self._begun(connection)
@@ -98,15 +115,15 @@ class StepSessions:
             check()
             raise
 
-    def _begun(self, connection: PostgresConnection) -> PostgresConnection:
+    def _begun(self, connection: PostgresConnection) -> BegunTransaction:
         try:
             if not self._begin_words:
                 self._begin_words = _find_begin_words(connection.inner)
-            execute(connection.inner, self._begin_words)
+            ((name,),) = execute(connection.inner, f"{_NAME}; {self._begin_words}")
         except BaseException:
             connection.close()
             raise
-        return connection
+        return BegunTransaction(connection, name)
 
     def connect(self) -> PostgresConnection:
         """Make a connection whose session has no settings of the library."""
@@ -167,7 +184,7 @@ class StepSessions:
                 connection, _ = self._idle.pop()
             except IndexError:
                 break
-            if not connection.is_lost() and _can_write(connection):
+            if not connection.is_lost() and not is_read_only(connection):
                 return connection
             connection.close()
         return None
@@ -179,19 +196,30 @@ class StepSessions:
                 self._idle.popleft()[0].close()
 
 
-def execute(session: Session, statements: str) -> None:
+def execute(session: Session, statements: str) -> list[tuple[str, ...]]:
     """Execute statements without values, which go to the server in one message.
+
+    Returns:
+        The rows of the last one that has any.
 
     Raises:
         StorageError: The server refuses them, or is out of reach.
     """
     try:
-        session.link.execute(statements.encode())
+        return execute_raw(session, statements)
     except psycopg.Error as error:
         failure = translate_error(error, session.address, "writing")
-    else:
-        return
     raise failure
+
+
+def execute_raw(session: Session, statements: str) -> list[tuple[str, ...]]:
+    """Do as `execute`, and raise psycopg's errors."""
+    cursor = session.link.execute(statements.encode())
+    rows: list[tuple[str, ...]] = []
+    while True:
+        rows = rows if cursor.description is None else cursor.fetchall()
+        if not cursor.nextset():
+            return rows
 
 
 def _find_begin_words(session: Session) -> str:
@@ -209,9 +237,10 @@ def _find_begin_words(session: Session) -> str:
     raise failure
 
 
-def _can_write(connection: PostgresConnection) -> bool:
+def is_read_only(connection: PostgresConnection) -> bool:
+    """Whether the server itself takes no writes, as it has said last."""
     pgconn = connection.inner.link.pgconn
-    return all(pgconn.parameter_status(name) != b"on" for name in _READ_ONLY)
+    return any(pgconn.parameter_status(name) == b"on" for name in _READ_ONLY)
 
 
 def _close_all(idle: deque[tuple[PostgresConnection, float]]) -> None:

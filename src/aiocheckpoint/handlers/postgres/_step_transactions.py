@@ -30,7 +30,7 @@ from aiocheckpoint.handlers.postgres._step_connections import (
     ConnectionUse,
     StepConnection,
 )
-from aiocheckpoint.handlers.postgres._step_sessions import execute
+from aiocheckpoint.handlers.postgres._step_sessions import execute, execute_raw, is_read_only
 
 if TYPE_CHECKING:
     import asyncio
@@ -41,16 +41,18 @@ if TYPE_CHECKING:
     from aiocheckpoint._model.header import Header
     from aiocheckpoint.handlers.leased._requests import Save
     from aiocheckpoint.handlers.postgres._connection import PostgresConnection
-    from aiocheckpoint.handlers.postgres._step_sessions import StepSessions
+    from aiocheckpoint.handlers.postgres._step_sessions import BegunTransaction, StepSessions
 
 __all__ = ["PostgresStepTransaction"]
 
 _BEFORE_SAVING = (
     "SET LOCAL lock_timeout = '10s'; SET LOCAL idle_in_transaction_session_timeout = '10s'; "
-    "RESET statement_timeout; RESET ROLE"
+    "RESET statement_timeout; RESET SESSION AUTHORIZATION; RESET ROLE; "
+    "SELECT extract(epoch FROM now())::text, current_setting('transaction_read_only')"
 )
 """A process that is cut off before it commits holds the row of its run for so long. A role or limit
-of the step is not for the library's own statements."""
+of the step is not for the library's own statements. The time tells the transaction from one that
+the step has begun by SQL such as COMMIT AND CHAIN."""
 
 _STORED = "SELECT token, footer FROM SCHEMA.runs WHERE id = %(run)s FOR UPDATE"
 _ROLLBACK_SECONDS = 1.0
@@ -112,6 +114,7 @@ class PostgresStepTransaction:
         self.is_committed: bool = False
         self._run, self._sessions, self._step = run, sessions, step
         self._connection: PostgresConnection | None = None
+        self._name = ""
         self._use: ConnectionUse | None = None
         self._slots = sessions.slots  # A forked child has others.
         self._given: dict[bool, StepConnection | AsyncStepConnection] = {}
@@ -121,10 +124,10 @@ class PostgresStepTransaction:
         """Its blocking calls are made there."""
         return self._sessions.threads
 
-    @property
-    def is_lost(self) -> bool:
-        """Whether its connection broke, so that an exception of the step may come from that."""
-        return self._use is not None and self._use.is_lost
+    def lost_by(self, error: BaseException) -> bool:
+        """Whether an exception of the step comes from a connection that broke without its doing."""
+        use = self._use
+        return use is not None and use.is_lost and use.ended_by_step(error) is None
 
     @property
     def is_in_use(self) -> bool:
@@ -137,31 +140,32 @@ class PostgresStepTransaction:
         await self._slots.take(backend, interruptions)
         if backend.loop is None:
             try:
-                connection = sessions.begin(interruptions.check)
+                begun = sessions.begin(interruptions.check)
             except BaseException:
                 self._slots.give_back()
                 raise
         else:
-            connection = await self._begin_in_thread(backend, backend.loop, interruptions)
-        self._connection, self._use = connection, ConnectionUse(connection.inner.link, self._step)
+            begun = await self._begin_in_thread(backend, backend.loop, interruptions)
+        self._connection, self._name = begun
+        self._use = ConnectionUse(self._connection.inner.link, self._step)
 
     async def _begin_in_thread(
         self, backend: Backend, loop: asyncio.AbstractEventLoop, interruptions: Interruptions
-    ) -> PostgresConnection:
+    ) -> BegunTransaction:
         """Begin in a thread, which nobody waits for after an interruption."""
         sessions, slots = self._sessions, self._slots
         # Of the thread and a caller that leaves, the first one counts.
-        taken: dict[None, PostgresConnection | None] = {}
+        taken: dict[None, BegunTransaction | None] = {}
 
-        def begin() -> PostgresConnection | None:
+        def begin() -> BegunTransaction | None:
             try:
-                connection = sessions.begin(_check_nothing)
+                begun = sessions.begin(_check_nothing)
             except BaseException:
                 slots.give_back()
                 raise
-            if taken.setdefault(None, connection) is connection:
-                return connection
-            sessions.discard(connection)
+            if taken.setdefault(None, begun) is begun:
+                return begun
+            sessions.discard(begun.connection)
             return None
 
         item = WorkItem(self.threads.made_call(begin), (), loop)
@@ -176,12 +180,12 @@ class PostgresStepTransaction:
             if item.withdraw():
                 slots.give_back()
             elif (made := taken.setdefault(None, None)) is not None:
-                sessions.discard(made)
+                sessions.discard(made.connection)
             raise
-        connection = item.outcome()
-        if connection is None:
+        begun = item.outcome()
+        if begun is None:
             raise AssertionError(self._step)
-        return connection
+        return begun
 
     def connection(self, *, is_async: bool) -> StepConnection | AsyncStepConnection:
         """Give the connection to the step, one object for each kind of function."""
@@ -239,14 +243,35 @@ class PostgresStepTransaction:
 
         Raises:
             LeaseLostError: The lease was lost.
+            StepTransactionError: It is not the transaction that was begun for the step, or the step
+                has made it read-only or ended its connection.
             StorageError: The server refuses it, or is out of reach.
         """
-        execute(connection.inner, _BEFORE_SAVING)
+        self._check(connection)
         pending: PendingResult[None] = PendingResult(save, None)
         (batch,) = into_batches([pending])
         save_batch(connection, batch, save.lease.owner)
         if pending.error is not None:
             raise pending.error
+
+    def _check(self, connection: PostgresConnection) -> None:
+        """Undo settings of the step, and check that the transaction is whole."""
+        use = self._use
+        if use is None:
+            raise AssertionError(self._step)
+        try:
+            ((name, read_only),) = execute_raw(connection.inner, _BEFORE_SAVING)
+        except psycopg.Error as error:
+            failure: Exception = use.ended_by_step(error) or translate_error(
+                error, connection.inner.address, "writing"
+            )
+        else:
+            if name != self._name:
+                raise use.refusal("was ended by the step's own SQL, and another one begun")
+            if read_only == "on" and not is_read_only(connection):
+                raise use.refusal("the step made it read-only")
+            return
+        raise failure
 
     def _send_commit(self, connection: PostgresConnection) -> None:
         """Commit.
