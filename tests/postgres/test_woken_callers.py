@@ -6,17 +6,21 @@ Handlers whose URLs differ have owners and connections of their own, as two proc
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import threading
 import time
 from contextlib import closing, suppress
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from aiocheckpoint import CheckpointFlow, RunInProgressError, RunTerminatedError
-from aiocheckpoint._engine import claimed_runs
+from aiocheckpoint._engine import claimed_runs, locking
 from aiocheckpoint._runs import working
+from aiocheckpoint.handlers import Query
 from aiocheckpoint.handlers._store_threads import threads_of
 from aiocheckpoint.handlers.leased._client import StoreClient
 from aiocheckpoint.handlers.leased._listener import release_notice
@@ -36,6 +40,7 @@ LIMIT = 30.0
 """Seconds. A bound against hanging."""
 NEVER = 10_000.0
 SOON = 0.1
+LEASE = 1.5
 
 
 class Process:
@@ -47,10 +52,11 @@ class Process:
         begun: The runs that have begun.
     """
 
-    def __init__(self, url: str, name: str) -> None:
+    def __init__(self, url: str, name: str, lease: float = 30.0) -> None:
         """Make it."""
         mark = "&" if "?" in url else "?"
-        self.cp = CheckpointFlow(f"{url}{mark}application_name={name}", name="orders")
+        place = f"{url}{mark}application_name={name}"
+        self.cp = CheckpointFlow(place, name="orders", lease=lease)
         self.gate = threading.Event()
         self.begun: list[str | None] = []
 
@@ -110,8 +116,11 @@ def owner(store_url: str) -> Iterator[Process]:
 
 @pytest.fixture
 def other(store_url: str) -> Iterator[Process]:
-    """Give another process."""
-    with closing(Process(store_url, "other")) as made:
+    """Give another process.
+
+    Its name for the host makes the locations of its runs others, so that nothing wakes it here.
+    """
+    with closing(Process(store_url.replace("127.0.0.1", "localhost"), "other")) as made:
         made.gate.set()
         yield made
 
@@ -126,6 +135,7 @@ def soon_looking(monkeypatch: pytest.MonkeyPatch) -> None:
 def waiters_ask_never(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let no caller ask for a run by itself, so that only a notice wakes it."""
     monkeypatch.setattr(PostgresStateHandler, "seconds_between_claims", lambda *_: NEVER)
+    monkeypatch.setattr(locking, "_POLL_SECONDS", NEVER)  # Nor when a lease is all but over.
 
 
 async def wait_for_run(owner: Process, other: Process) -> asyncio.Task[dict[str, Any]]:
@@ -133,7 +143,7 @@ async def wait_for_run(owner: Process, other: Process) -> asyncio.Task[dict[str,
     task = owner.start("a")
     await until(lambda: owner.begun == ["a"])
     await owner.until_hearing()
-    waiting = asyncio.create_task(other.cp.arun({"id": "a"}, run_id="a", wait=LIMIT))
+    waiting = asyncio.create_task(other.cp.arun({"id": "a"}, run_id="a", wait=NEVER))
     await owner.until_known("a")
     owner.gate.set()
     assert (await task)["by"] == "owner"
@@ -155,7 +165,7 @@ async def test_a_failed_run_wakes_its_waiter(owner: Process, other: Process) -> 
     task = owner.start("a")
     await until(lambda: owner.begun == ["a"])
     await owner.until_hearing()
-    waiting = asyncio.create_task(other.cp.aresume("a", wait=LIMIT))
+    waiting = asyncio.create_task(other.cp.aresume("a", wait=NEVER))
     await owner.until_known("a")
     owner.gate.set()
     with pytest.raises(ZeroDivisionError):
@@ -172,12 +182,46 @@ async def test_a_closed_process_wakes_waiters(owner: Process, other: Process) ->
     """A process that gives all its runs back wakes the callers that wait for any of them."""
     lock = owner.handler.lock("a")
     await asyncio.to_thread(lock.acquire)
-    waiting = asyncio.create_task(other.cp.arun({"id": "a"}, run_id="a", wait=LIMIT))
+    waiting = asyncio.create_task(other.cp.arun({"id": "a"}, run_id="a", wait=NEVER))
     await other.until_hearing()
     await asyncio.sleep(SOON)
     assert not waiting.done()
     await asyncio.to_thread(owner.handler.close)
     assert (await asyncio.wait_for(waiting, LIMIT))["by"] == "other"
+
+
+@pytest.mark.usefixtures("waiters_ask_never")
+async def test_runs_of_a_dead_owner_wake_waiters(other: Process, store_url: str) -> None:
+    """Who frees the runs of an owner that was killed wakes the callers that wait for them."""
+    with closing(Process(store_url, "finder", lease=LEASE)) as finder:
+        await finder.cp.aruns()
+        killed = await asyncio.to_thread(own_and_die, store_url)
+        waiting = asyncio.create_task(other.cp.arun({"id": "a"}, run_id="a", wait=NEVER))
+        await other.until_hearing()
+        await asyncio.sleep(SOON)
+        assert not waiting.done()
+        os.kill(killed, signal.SIGKILL)
+        await asyncio.to_thread(os.waitpid, killed, 0)
+        deadline = time.monotonic() + LIMIT
+        while not waiting.done() and time.monotonic() < deadline:
+            await asyncio.to_thread(finder.handler.runs, Query(unowned=True))
+        assert (await asyncio.wait_for(waiting, LIMIT))["by"] == "other"
+
+
+def own_and_die(url: str) -> int:
+    """Fork a process that has a run until it is killed."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if not child:
+        process = Process(url, "dies", lease=LEASE)
+        process.handler.lock("a").acquire()
+        os.write(writing, b"!")
+        time.sleep(LIMIT)
+        os._exit(1)
+    assert os.read(reading, 1) == b"!"
+    os.close(reading)
+    os.close(writing)
+    return child
 
 
 @pytest.mark.usefixtures("soon_looking", "waiters_ask_never")
@@ -186,7 +230,7 @@ def test_a_blocked_caller_is_woken(owner: Process, other: Process) -> None:
     found: list[dict[str, Any]] = []
 
     def wait() -> None:
-        found.append(other.cp.run({"id": "a"}, run_id="a", wait=LIMIT))
+        found.append(other.cp.run({"id": "a"}, run_id="a", wait=NEVER))
 
     async def own() -> None:
         task = owner.start("a")
@@ -197,9 +241,10 @@ def test_a_blocked_caller_is_woken(owner: Process, other: Process) -> None:
         owner.gate.set()
         await task
 
-    waiting = threading.Thread(target=wait)
+    waiting = threading.Thread(target=wait, daemon=True)
     asyncio.run(own())
     waiting.join(LIMIT)
+    assert found
     assert found[0]["by"] == "other"
 
 
@@ -217,18 +262,19 @@ async def test_a_queued_run_wakes_a_worker(
     done: list[str | None] = []
     worker = asyncio.create_task(work(other, done))
     await other.until_hearing()
-    for number in range(5):
-        await owner.cp.asubmit({"id": str(number)}, run_id=str(number))
-        await until(lambda: len(done) == number + 1)  # noqa: B023 - waited for at once
+    await asyncio.sleep(3 * SOON)  # It has looked, and is idle.
+    await owner.cp.asubmit({"id": "first"}, run_id="first")
+    await until(lambda: done == ["first"])
     await owner.cp.asubmit({"id": "later"}, run_id="later", due=timedelta(days=1))
+    await asyncio.sleep(3 * SOON)
     await owner.cp.asubmit({"id": "last"}, run_id="last")
-    await until(lambda: len(done) == 6)
+    await until(lambda: done == ["first", "last"])
     await owner.cp.aterminate("later", "no")
+    await asyncio.sleep(3 * SOON)
     await owner.cp.arequeue("later")
-    await until(lambda: len(done) == 7)
+    await until(lambda: done == ["first", "last", "later"])
     await other.cp.adrain()
     await worker
-    assert done == ["0", "1", "2", "3", "4", "last", "later"]
 
 
 async def test_a_drained_run_wakes_a_worker(
@@ -256,16 +302,25 @@ async def test_a_drained_run_wakes_a_worker(
 async def test_a_request_to_terminate_is_heard(
     owner: Process, other: Process, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A run is terminated from another process, though its own looks for requests never again."""
+    """A run is terminated from another process, though its own looks for requests no more."""
     monkeypatch.setattr(claimed_runs, "LOOK_SECONDS", SOON)
     task = owner.start("a")
     await until(lambda: owner.begun == ["a"])
     await owner.until_hearing()
-    monkeypatch.setattr(claimed_runs, "LOOK_SECONDS", 3.0)
-    await asyncio.sleep(2 * SOON)  # The last look of the old kind is over.
-    assert (await other.cp.aterminate("a", "enough", wait=LIMIT)) is not None
-    with pytest.raises(RunTerminatedError, match="enough"):
-        await task
+    waits, ends = threading.Event(), threading.Event()
+
+    def sleep(_: float) -> None:
+        waits.set()
+        ends.wait()
+
+    monkeypatch.setattr(claimed_runs, "time", SimpleNamespace(sleep=sleep))
+    try:
+        assert await asyncio.to_thread(waits.wait, LIMIT)
+        await other.cp.aterminate("a", "enough")
+        with pytest.raises(RunTerminatedError, match="enough"):
+            await asyncio.wait_for(task, LIMIT)
+    finally:
+        ends.set()
 
 
 async def test_steps_tell_nothing(
@@ -338,7 +393,7 @@ async def test_behind_a_pooler(pooler: PgBouncer, store_url: str) -> None:
     url = pooler.url(schema=store_url.rpartition("schema=")[2])
     with (
         closing(Process(url, "owner")) as owner,
-        closing(Process(url, "other")) as other,
+        closing(Process(url.replace("127.0.0.1", "localhost"), "other")) as other,
     ):
         other.gate.set()
         task = owner.start("a")

@@ -122,6 +122,52 @@ def test_sent_requests_stay(server: MemoryServer) -> None:
     assert process.carry_out(*again.requests) == [None]
 
 
+def test_requests_surely_not_sent_are_given_back(server: MemoryServer) -> None:
+    """A request whose transaction broke before its commit can be withdrawn again."""
+    process = LeasedProcess(server)
+    save = process.save(begin(process, "x"), "running", 1)
+    server.faults.append("statement")
+    again = process.processor.apply([save])
+    assert again is not None
+    assert save.withdraw()
+    assert process.carry_out(*again.requests) == [StalledError]
+
+
+def test_a_wish_that_came_early(server: MemoryServer) -> None:
+    """A caller whose request is under way when it goes is let go once nothing was sent."""
+    process = LeasedProcess(server)
+    save = process.save(begin(process, "x"), "running", 1)
+    early: list[bool] = []
+    server.before_commit = lambda _: early.append(save.withdraw())
+    server.faults.append("statement")
+    assert process.processor.apply([save]) is not None
+    assert not early
+    save = process.save(begin(process, "y"), "running", 1)
+    assert save.take()
+    assert not save.withdraw()
+    save.give_back()
+    server.stop()
+    assert process.processor.apply([save]) is None
+    assert isinstance(save.error, StalledError)
+
+
+def test_requests_in_doubt_stay_taken_through_failed_connections(server: MemoryServer) -> None:
+    """A request that may be stored is not given back because later tries reached nobody."""
+    process = LeasedProcess(server)
+    save = process.save(begin(process, "x"), "running", 1)
+    server.faults.append("answer")
+    again = process.processor.apply([save])
+    assert again is not None
+    server.stop()
+    for _ in range(3):
+        again = process.processor.apply(again.requests)
+        assert again is not None
+        assert not save.withdraw()
+    server.start()
+    assert process.carry_out(*again.requests) == [None]
+    assert row_of(server, "x").position == 1
+
+
 def refuse_large(tables: Tables) -> None:
     """Refuse a transaction with a large payload, as a database does with a value too large."""
     if any(len(row.payload) > 10_000 for row in tables.runs.values()):

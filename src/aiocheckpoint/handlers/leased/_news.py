@@ -8,7 +8,7 @@ from aiocheckpoint.handlers.leased._listener import queue_notice, release_notice
 from aiocheckpoint.handlers.leased._requests import Execute, Release, Save, due_column
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
     from aiocheckpoint._concurrency.pending_results import PendingResult
     from aiocheckpoint.handlers.leased._notices import Notices
@@ -33,13 +33,24 @@ def news_of(
         notices: Knows what is waited for.
         now: Seconds since the epoch.
     """
-    done = [pending.request for pending in group if pending.error is None]
-    news = {request.notice for request in done if isinstance(request, Execute) and request.notice}
-    ended = [one for one in done if isinstance(one, Save) and one.ends_run]
-    news.update(queue_notice(one.lease.key[0]) for one in ended if _is_due(one, now))
+    news: set[str] = set()
+    free: list[Key] = [release[:2] for release in releases]
+    for pending in group:
+        request = pending.request
+        if isinstance(request, Save):
+            if request.header.status == "running" or pending.error is not None:
+                continue
+            free.append(request.lease.key)
+            if _is_due(request, now):
+                news.add(queue_notice(request.lease.key[0]))
+        elif pending.error is not None:
+            continue
+        elif isinstance(request, Release):
+            free.append(request[:2])
+        elif isinstance(request, Execute) and request.notice:
+            news.add(request.notice)
     if notices.has_awaited:
-        free = map(release_notice, _released(done, releases))
-        news.update(notice for notice in free if notices.is_awaited(notice))
+        news.update(filter(notices.is_awaited, map(release_notice, free)))
     return news
 
 
@@ -47,13 +58,3 @@ def _is_due(save: Save, now: float) -> bool:
     """Whether a run that ends can be taken at once by any worker."""
     due = due_column(save.header)
     return due is not None and due <= now
-
-
-def _released(done: Iterable[object], releases: Iterable[Release]) -> Iterator[Key]:
-    for release in releases:
-        yield release[:2]
-    for request in done:
-        if isinstance(request, Save) and request.ends_run:
-            yield request.lease.key
-        elif isinstance(request, Release):
-            yield request[:2]

@@ -73,21 +73,37 @@ class StoreProcessor(LeasedProcessor[StoreSession]):
         """Carry out requests. Set the result or the error of each, except those to be repeated."""
         others, held_up = self._split(group)
         left: list[PendingResult[Any]] = []
+        self._newly_taken = set()
         for part in _parts(others):
             left += part if left and not self._is_connected else self._carry_out(part)
-        if others and self._clock.monotonic() < self._apart_until:
-            left += held_up
-            self._unreachable = self._unreachable or (self._held_up_by if held_up else None)
-        else:
-            for pending in held_up:
-                left += [pending] if left and not self._is_connected else self._carry_out([pending])
-        self._apart &= set(left)
+        if held_up:
+            left += self._held_up_left(held_up, waits=bool(others), is_out=bool(left))
         if len(left) < len(group):
             self._patience.answers.count += 1
         if not left:
             self._release_early()
         self._tell_news()
         return self._put_off(left)
+
+    def _held_up_left(
+        self, held_up: list[PendingResult[Any]], *, waits: bool, is_out: bool
+    ) -> list[PendingResult[Any]]:
+        """Carry out the requests that were held up one by one, and give those that still are.
+
+        Args:
+            held_up: The requests.
+            waits: Whether they may wait for their next time, as there are others.
+            is_out: Whether others were put off just now.
+        """
+        left: list[PendingResult[Any]] = []
+        if waits and self._clock.monotonic() < self._apart_until:
+            self._unreachable = self._unreachable or self._held_up_by
+            return held_up
+        for pending in held_up:
+            goes_on = self._is_connected or not (is_out or left)
+            left += self._carry_out([pending]) if goes_on else [pending]
+        self._apart &= set(left)
+        return left
 
     def _split(
         self, group: Sequence[PendingResult[Any]]
@@ -143,10 +159,7 @@ class StoreProcessor(LeasedProcessor[StoreSession]):
             self._session.pending_releases += releases
 
     def _taken(self, group: Sequence[PendingResult[Any]]) -> Sequence[PendingResult[Any]]:
-        known = self._newly_taken
-        self._newly_taken = {
-            one for one in group if one in known or (not one.is_taken and one.take())
-        }
+        self._newly_taken.update(one for one in group if not one.is_taken and one.take())
         return [pending for pending in group if pending.error is None]
 
     def _puts_off(self, group: Sequence[PendingResult[Any]], error: BaseException) -> bool:
