@@ -12,7 +12,7 @@ from aiocheckpoint.handlers.leased._claims import ask, set_claimed
 from aiocheckpoint.handlers.leased._listener import FREED, is_told_if_attended
 from aiocheckpoint.handlers.leased._news import news_of
 from aiocheckpoint.handlers.leased._processor import LeasedProcessor
-from aiocheckpoint.handlers.leased._requests import Execute, Release
+from aiocheckpoint.handlers.leased._requests import Claim, Execute, Release
 from aiocheckpoint.handlers.leased._saves import settle
 from aiocheckpoint.handlers.leased._store_session import StoreSession
 from aiocheckpoint.handlers.leased._writer import MOST_REQUESTS, Again
@@ -142,15 +142,20 @@ class StoreProcessor(LeasedProcessor[StoreSession]):
         seconds = self._patience.wait_on(waiting, error)
         self._release_claims([pending for pending in waiting if pending.error is not None])
         again = [pending for pending in waiting if pending.error is None]
-        return None if seconds is None else Again(min(seconds, self._longest_pause), again)
+        if seconds is None:
+            return None
+        # A claim without an answer may have taken its run.
+        if any(isinstance(pending.request, Claim) and pending.is_taken for pending in again) or (
+            self.is_in_use
+        ):
+            seconds = min(seconds, self._longest_pause)
+        return Again(seconds, again)
 
     @property
     def _longest_pause(self) -> float:
-        """The most seconds between two tries to connect, or two looks at the connection."""
-        session = self._session
-        if session is None or not session.held_tokens:
-            return self._lease
-        return _SECONDS_TO_RECONNECT if session.is_seen else self._lease / _TRIES_PER_LEASE
+        """The most seconds that an owner of runs lets pass between two looks or tries."""
+        is_seen = self._session is not None and self._session.is_seen
+        return _SECONDS_TO_RECONNECT if is_seen else self._lease / _TRIES_PER_LEASE
 
     def _keep_releases(self, left: Sequence[PendingResult[Any]]) -> None:
         """Let nobody wait for a release. It is repeated with the next heartbeat."""
