@@ -20,7 +20,7 @@ def make_records(failed: Header) -> dict[str, object]:
     """
     progressed = events.StepProgressed(**STEP, done=3, total=7.5, note="files", attempt=2)
     return {
-        "EventsDropped": events.EventsDropped(**{**RUN, "number": 0}, count=12),
+        "EventsDropped": events.EventsDropped(flow="orders", run_id="order-1", number=0, count=12),
         "StepProgressed": progressed,
         "StepProgressed-alone": events.StepProgressed(
             **STEP, done=0.5, total=None, note=None, attempt=1
