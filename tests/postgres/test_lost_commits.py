@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 TABLE = r'UPDATE "aiocheckpoint"\.runs SET '
 STATEMENTS = {
-    "claims": "WITH new AS",
+    "claims": "WITH me AS",
     "steps": TABLE + r"position = ((?!v\.status)[^\n])*",
     "ends": TABLE + r"position = [^\n]*v\.status",
     "starts": TABLE + r"status = v\.status, start = ",
