@@ -102,6 +102,22 @@ def test_server_down_for_longer_than_a_lease(own_postgres: PostgresServer, log: 
     assert asker.flow.read("x")["trail"] == KEPT
 
 
+def test_server_restarted_under_a_slow_owner(own_postgres: PostgresServer, log: Path) -> None:
+    """An owner that is late to connect again after a restart is not taken for dead."""
+    url, lease = own_postgres.url(own_postgres.create_database()), 15.0
+    asker = Asker(make_taker(url, lease=lease))
+    with shared_owner(url, log, "x", lease=lease) as owner:
+        asker.ask()
+        own_postgres.wait_until_up(1)
+        owner.suspend()
+        own_postgres.restart("immediate")
+        assert asker.ask_for(1.2) == []
+        owner.wake()
+        assert asker.ask_for(1.0) == []
+        assert owner.end() == "done"
+    assert asker.flow.read("x")["trail"] == KEPT
+
+
 def test_host_cut_off_for_a_moment(
     own_postgres: PostgresServer, cut_off: CutOffHost, log: Path
 ) -> None:
