@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pgbouncer import PgBouncer
     from postgres_server import PostgresServer
 
-LEASE = 1.5
+LEASE = 1.0
 SAFE = 9.0
 """A lease that a busy machine does not exceed by itself."""
 
@@ -73,7 +73,7 @@ def test_stopped_owner(database_url: str, log: Path) -> None:
 
 def test_living_owner(database_url: str, log: Path) -> None:
     """A process whose run takes longer than its lease keeps the run."""
-    lease = 3.0
+    lease = 2.0
     asker = Asker(make_taker(database_url, lease=lease))
     with shared_owner(database_url, log, "x", lease=lease) as owner:
         assert asker.ask_for(1.3 * lease) == []

@@ -94,7 +94,7 @@ def test_frozen_network(database_url: str, proxy: TcpProxy, database: str) -> No
     one = connect(address, writes=True, seconds_to_answer=0.5)
     assert one.rows("SELECT 1") == [(1,)]
     proxy.freeze()
-    with pytest.raises(StoreUnreachableError, match=r"no answer came within 0\.5 s"):
+    with pytest.raises(StoreUnreachableError, match=r"no answer came within 0\.5\d* s"):
         one.rows("SELECT 1")
     proxy.thaw()
     one.close()
