@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from contextlib import AbstractContextManager
 
+    from aiocheckpoint._concurrency.giving_up import Answers
     from aiocheckpoint._model.header import Header
     from aiocheckpoint.handlers._counting import CountBy, Counts
     from aiocheckpoint.handlers._locks import Lock
@@ -111,7 +112,7 @@ class LeasedStateHandler(LeasingHandler[ConnectedClient]):
         self.patience: float = checked_patience(patience)
         self._store = store
         self._client = open_connected(store, self.lease, self.patience)
-        self.answers = self._client.answers
+        self.answers: Answers | None = self._client.answers
 
     def seconds_between_claims(self, waiting: int) -> float:
         """Some at first, and up to one for many: the store is asked at most 20 times a second."""

@@ -40,8 +40,8 @@ class PostgresReader(IndexReader):
     ) -> None:
         super().__init__(handler, secret)
         self._address = address
-        self.shown_place = address.place
-        self.database = ReadOnlyDatabase(address)
+        self.shown_place: str | None = address.place
+        self.database: ReadOnlyDatabase = ReadOnlyDatabase(address)
 
     @property
     def place(self) -> str:
