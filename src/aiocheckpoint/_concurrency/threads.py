@@ -25,6 +25,10 @@ import anyio
 from aiocheckpoint._concurrency.contexts import task_in_own_context
 from aiocheckpoint._concurrency.daemon_threads import DaemonThreads
 from aiocheckpoint._concurrency.giving_up import giving_up_after, stall_seconds
+from aiocheckpoint._concurrency.late_cancellations import (
+    AbandonedCallError,
+    LateCancellationError,
+)
 from aiocheckpoint._concurrency.stalls import StalledError, StallWatch
 from aiocheckpoint._concurrency.work_items import WorkItem
 from aiocheckpoint.errors import NoThreadError
@@ -84,34 +88,6 @@ def make_store_threads(answers: Answers | None = None) -> DaemonThreads:
 def make_maintenance_threads() -> DaemonThreads:
     """Make the threads that copy one store, or make it smaller."""
     return DaemonThreads("aiocheckpoint-maintenance", 2, idle_seconds=_IDLE_SECONDS)
-
-
-class AbandonedCallError(asyncio.CancelledError):
-    """A cancellation that does not wait for an abandoned function, which is still running.
-
-    The caller of the run gets a plain cancellation in its place.
-    """
-
-    def plain(self) -> asyncio.CancelledError:
-        """The same as a plain cancellation, with its notes and traceback."""
-        made = asyncio.CancelledError(*self.args)
-        for note in getattr(self, "__notes__", ()):
-            made.add_note(note)
-        return made.with_traceback(self.__traceback__)
-
-
-class LateCancellationError(Exception):
-    """Carries a cancellation that came while a function ran which has returned since.
-
-    Args:
-        cancellation: The cancellation, for the caller to raise.
-        result: What the function returned.
-    """
-
-    def __init__(self, cancellation: asyncio.CancelledError, result: object) -> None:
-        super().__init__()
-        self.cancellation = cancellation
-        self.result = result
 
 
 async def run_in_thread(
