@@ -96,7 +96,8 @@ class PostgresServer:
     def create_database(self) -> str:
         """Create an empty database, and return its name."""
         name = f"test_{next(self._numbers)}"
-        self.sql(f'CREATE DATABASE "{name}"')
+        # Through the log it takes more than twice the work.
+        self.sql(f'CREATE DATABASE "{name}" STRATEGY FILE_COPY')
         return name
 
     def drop_database(self, name: str) -> None:
