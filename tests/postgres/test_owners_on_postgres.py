@@ -6,9 +6,11 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from shared_owners import KEPT, TAKEN, Asker, acknowledged, make_taker, shared_owner
+from shared_owners import KEPT, TAKEN, Asker, acknowledged, make_taker, shared_owner, trail
+from standby import fail_over_url, promote, standby
 
 from aiocheckpoint import RunInProgressError
+from aiocheckpoint.look import open_store
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -116,6 +118,49 @@ def test_server_restarted_under_a_slow_owner(own_postgres: PostgresServer, log: 
         assert asker.ask_for(1.0) == []
         assert owner.end() == "done"
     assert asker.flow.read("x")["trail"] == KEPT
+
+
+def test_failover_to_a_standby(own_postgres: PostgresServer, log: Path) -> None:
+    """On the second server of the URL a living owner keeps its run, and a dead one is succeeded.
+
+    What is read meanwhile is of the server that takes writes.
+    """
+    name = own_postgres.create_database()
+    with standby(own_postgres) as second:
+        url = fail_over_url(own_postgres, second, name)
+        asker = Asker(make_taker(url, lease=2 * LEASE))
+        with (
+            shared_owner(url, log, "x", lease=2 * LEASE) as living,
+            shared_owner(url, log, "y", lease=2 * LEASE) as dead,
+        ):
+            asker.ask()
+            own_postgres.kill()
+            dead.kill()
+            promote(second)
+            asker.ask_until_found("y")
+            asker.ask_for(LEASE)
+            assert asker.found == ["y"]
+            assert living.end() == "done"
+        check_taken(asker, log, "y")
+        assert asker.flow.read("x")["trail"] == KEPT
+
+
+@pytest.mark.parametrize("reader", ["flow", "look"])
+def test_reads_of_several_servers(own_postgres: PostgresServer, reader: str) -> None:
+    """Where the URL names a standby first, what is read is still what was stored last."""
+    name = own_postgres.create_database()
+    with standby(own_postgres) as second:
+        hosts = f"127.0.0.1:{second.port},127.0.0.1:{own_postgres.port}"
+        url = own_postgres.url(name, host=hosts)
+        taker = make_taker(url)
+        taker.run({"id": "x", "trail": []}, run_id="x")
+        second.sql("SELECT pg_wal_replay_pause()")
+        taker.run({"id": "y", "trail": []}, run_id="y")
+        if reader == "flow":
+            assert taker.read("y")["trail"] == trail("taker", "taker", "taker")
+        else:
+            with open_store(url) as store:
+                assert {run.run_id for run in store.runs()} == {"x", "y"}
 
 
 def test_host_cut_off_for_a_moment(

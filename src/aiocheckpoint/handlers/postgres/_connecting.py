@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -62,6 +63,9 @@ def _linked(address: ServerAddress, seconds_to_answer: float, *, writes: bool) -
     options.setdefault("connect_timeout", round(min(_LONGEST_CONNECT, seconds_to_answer)))
     if writes:
         options.setdefault("target_session_attrs", "read-write")
+    elif "," in (options.get("host") or options.get("hostaddr") or os.environ.get("PGHOST", "")):
+        # A standby that is named first would not have what this process has just stored.
+        options.setdefault("target_session_attrs", "primary")
     try:
         return Link.connect("", autocommit=True, prepare_threshold=None, **options)
     except psycopg.Error as error:
