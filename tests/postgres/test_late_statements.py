@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 import pytest
-from postgres_sessions import connected
+from postgres_connections import connected
 
 from aiocheckpoint._model.header import Header
 from aiocheckpoint.errors import StoreUnreachableError

@@ -20,33 +20,33 @@ if TYPE_CHECKING:
 
     from postgres_server import PostgresServer
 
-    from aiocheckpoint.handlers.postgres._session import Session
+    from aiocheckpoint.handlers.postgres._server_connection import ServerConnection
 
 LIMIT = 30.0
 """Seconds. A bound against hanging."""
 RUN, QUEUE = release_notice((b"orders", b"order-1")), queue_notice(b"orders")
 
 
-def session(url: str, schema: str = "aiocheckpoint") -> Session:
+def server_connection(url: str, schema: str = "aiocheckpoint") -> ServerConnection:
     """Connect as a handler does."""
     return connect(parse_url(url, schema), writes=True, seconds_to_answer=LIMIT)
 
 
 @pytest.fixture
-def teller(database_url: str) -> Iterator[Session]:
+def teller(database_url: str) -> Iterator[ServerConnection]:
     """Give a connection that tells."""
-    with closing(session(database_url)) as made:
+    with closing(server_connection(database_url)) as made:
         yield made
 
 
 @pytest.fixture
 def listener(database_url: str) -> Iterator[PostgresListener]:
     """Give a connection that listens."""
-    with closing(PostgresListener(session(database_url))) as made:
+    with closing(PostgresListener(server_connection(database_url))) as made:
         yield made
 
 
-def test_a_notice_is_heard(teller: Session, listener: PostgresListener) -> None:
+def test_a_notice_is_heard(teller: ServerConnection, listener: PostgresListener) -> None:
     """A notice reaches a listener when its transaction has been committed, and not before."""
     with teller.transaction():
         notify(teller, [RUN])
@@ -55,7 +55,7 @@ def test_a_notice_is_heard(teller: Session, listener: PostgresListener) -> None:
 
 
 def test_a_transaction_that_is_rolled_back_tells_nothing(
-    teller: Session, listener: PostgresListener
+    teller: ServerConnection, listener: PostgresListener
 ) -> None:
     """What did not happen is not told."""
 
@@ -70,7 +70,7 @@ def test_a_transaction_that_is_rolled_back_tells_nothing(
     assert listener.wait(LIMIT) == [QUEUE]
 
 
-def test_many_notices_of_one_commit(teller: Session, listener: PostgresListener) -> None:
+def test_many_notices_of_one_commit(teller: ServerConnection, listener: PostgresListener) -> None:
     """More notices than a payload takes arrive all the same."""
     notices = {release_notice((b"orders", b"%d" % number)) for number in range(2000)}
     notify(teller, notices)
@@ -83,14 +83,14 @@ def test_many_notices_of_one_commit(teller: Session, listener: PostgresListener)
 
 def test_other_schemas_hear_nothing(database_url: str, listener: PostgresListener) -> None:
     """Stores of two schemas in one database do not hear each other."""
-    with closing(session(database_url, "other")) as other:
+    with closing(server_connection(database_url, "other")) as other:
         notify(other, [RUN])
-    with closing(session(database_url)) as same:
+    with closing(server_connection(database_url)) as same:
         notify(same, [QUEUE])
     assert listener.wait(LIMIT) == [QUEUE]
 
 
-def told(teller: Session, listener: PostgresListener) -> list[str]:
+def told(teller: ServerConnection, listener: PostgresListener) -> list[str]:
     """Tell of a due run where that is attended, and give what came before the end of a run."""
     notify(teller, [], if_attended=[QUEUE])
     notify(teller, [RUN])
@@ -101,10 +101,10 @@ def told(teller: Session, listener: PostgresListener) -> list[str]:
 
 
 def test_only_what_is_attended_is_told(
-    database_url: str, teller: Session, listener: PostgresListener
+    database_url: str, teller: ServerConnection, listener: PostgresListener
 ) -> None:
     """A notice that is told only to those who wait for it now is not told without any."""
-    with closing(PostgresListener(session(database_url))) as waiting:
+    with closing(PostgresListener(server_connection(database_url))) as waiting:
         assert told(teller, listener) == []
         waiting.attend([QUEUE])
         assert told(teller, listener) == [QUEUE]
@@ -139,7 +139,7 @@ def test_a_lost_connection_is_noticed(postgres: PostgresServer, listener: Postgr
         listener.wait(LIMIT)
 
 
-def test_no_run_id_is_told(teller: Session, listener: PostgresListener) -> None:
+def test_no_run_id_is_told(teller: ServerConnection, listener: PostgresListener) -> None:
     """Nobody who reads the server's log of statements, or listens, learns the id of a run."""
     notify(teller, [release_notice((b"secret-flow", b"secret-run"))])
     (heard,) = listener.wait(LIMIT)

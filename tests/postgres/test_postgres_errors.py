@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
-from postgres_sessions import connected, session
+from postgres_connections import connected, server_connection
 
 from aiocheckpoint.errors import StorageError, StoreUnreachableError
 from aiocheckpoint.handlers.postgres import PostgresStateHandler
@@ -32,7 +32,7 @@ AT_ONCE = {
 
 def raised(url: str, code: str) -> StorageError:
     """Let the server raise an error with this SQLSTATE, and give the library's error."""
-    with session(url) as one:
+    with server_connection(url) as one:
         statement = f"DO $$ BEGIN RAISE 'the reason' USING ERRCODE = '{code}'; END $$"
         with pytest.raises(StorageError) as info:
             one.write(statement)
@@ -66,7 +66,7 @@ def test_at_once(code: str, database_url: str) -> None:
 
 def test_no_value_of_a_row(database_url: str) -> None:
     """The details of an error, which have values of rows, are in no message."""
-    with session(database_url) as one:
+    with server_connection(database_url) as one:
         one.write("CREATE TABLE t (id text PRIMARY KEY)")
         one.write("INSERT INTO t VALUES ('canary')")
         with pytest.raises(StorageError, match="23505") as info:

@@ -10,13 +10,13 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from postgres_connections import connected
 from postgres_runs import execute
-from postgres_sessions import connected
 
 from aiocheckpoint.handlers import Query, RunFilter
 from aiocheckpoint.handlers.postgres import PostgresStateHandler
 from aiocheckpoint.handlers.postgres._listing import list_statement
-from aiocheckpoint.handlers.postgres._session import Link, in_schema
+from aiocheckpoint.handlers.postgres._server_connection import Link, in_schema
 from aiocheckpoint.look import open_store
 
 if TYPE_CHECKING:

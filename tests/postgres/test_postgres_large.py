@@ -7,7 +7,7 @@ import tracemalloc
 from typing import TYPE_CHECKING
 
 import pytest
-from postgres_sessions import connected, register
+from postgres_connections import connected, register
 
 from aiocheckpoint._snapshot.target import MemoryTarget
 from aiocheckpoint.errors import StorageError

@@ -6,8 +6,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
+from postgres_connections import connected
 from postgres_runs import execute
-from postgres_sessions import connected
 
 from aiocheckpoint.handlers import Query, RunFilter
 from aiocheckpoint.handlers._index_rows import Choice
@@ -15,7 +15,7 @@ from aiocheckpoint.handlers.postgres._counting import count_statement
 from aiocheckpoint.handlers.postgres._index_rows import PostgresRows
 from aiocheckpoint.handlers.postgres._listing import list_statement
 from aiocheckpoint.handlers.postgres._pruning import prune_statement
-from aiocheckpoint.handlers.postgres._session import in_schema
+from aiocheckpoint.handlers.postgres._server_connection import in_schema
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
-from postgres_sessions import connected, session
+from postgres_connections import connected, server_connection
 
 from aiocheckpoint.errors import IncompatibleSnapshotError, StorageError
 from aiocheckpoint.handlers.postgres import PostgresStateHandler, _schema
@@ -38,12 +38,12 @@ def fact(url: str, name: str) -> str | None:
 
 def test_made_once(database_url: str) -> None:
     """The first connection that writes makes the tables, and later ones leave them as they are."""
-    with session(database_url) as first:
+    with server_connection(database_url) as first:
         assert not set_up(first, writes=False)
         assert set_up(first, writes=True)
         assert set_up(first, writes=False)
         first.write("INSERT INTO SCHEMA.draining_owners (id) VALUES ('a')")
-    with session(database_url) as second:
+    with server_connection(database_url) as second:
         assert set_up(second, writes=True)
         assert second.rows("SELECT id FROM SCHEMA.draining_owners") == [("a",)]
     assert fact(database_url, "level") == str(len(MIGRATIONS))
@@ -62,7 +62,7 @@ def test_two_processes_make_them_at_once(database_url: str) -> None:
 
     def make() -> None:
         try:
-            with session(database_url) as one:
+            with server_connection(database_url) as one:
                 barrier.wait()
                 assert set_up(one, writes=True)
         except BaseException as error:  # noqa: BLE001 - reported below
@@ -114,7 +114,7 @@ def test_later_tables_are_refused(
     changed = Migration(("ALTER TABLE SCHEMA.runs RENAME COLUMN token TO fence",), needed=True)
     with monkeypatch.context() as patch:
         patch.setattr(_schema, "MIGRATIONS", (*MIGRATIONS, changed))
-        with session(database_url) as later:
+        with server_connection(database_url) as later:
             assert set_up(later, writes=True)
     with (
         pytest.raises(IncompatibleSnapshotError, match="install a later release"),

@@ -15,7 +15,7 @@ import pytest
 from free_ports import find_port
 from locations import program
 from pgbouncer import find_pgbouncer, pgbouncer
-from postgres_sessions import connected
+from postgres_connections import connected
 from unprivileged import give_to_server_user, server_folder
 
 from aiocheckpoint.errors import StorageError, StoreUnreachableError

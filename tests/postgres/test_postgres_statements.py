@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
-from postgres_sessions import connected, register
+from postgres_connections import connected, register
 
 from aiocheckpoint._model.header import Header
 from aiocheckpoint.errors import StorageError

@@ -19,7 +19,7 @@ from aiocheckpoint.handlers.leased._store_client import open_connected
 from aiocheckpoint.handlers.postgres import PostgresStateHandler
 from aiocheckpoint.handlers.postgres._connection import PostgresConnection
 from aiocheckpoint.handlers.postgres._names import key_values
-from aiocheckpoint.handlers.postgres._session import Session
+from aiocheckpoint.handlers.postgres._server_connection import ServerConnection
 from aiocheckpoint.handlers.postgres._store import PostgresStore
 from aiocheckpoint.testing import Faults
 
@@ -110,7 +110,7 @@ class _Connection(PostgresConnection):
         )
 
 
-class _RawSession(Session):
+class _RawServerConnection(ServerConnection):
     """The driver's errors come out raw."""
 
     def _guarded(self, work: Callable[[], _Result], doing: str) -> _Result:
@@ -135,7 +135,7 @@ class FaultyStore(PostgresStore):
         if self.fault == "commits in memory":
             made.inner.link.execute("SET synchronous_commit = off")
         if self.fault == "raw errors":
-            made.inner.__class__ = _RawSession
+            made.inner.__class__ = _RawServerConnection
         if self.fault in CONNECTIONS:
             wrong = CONNECTIONS[self.fault]
             made.__class__ = type(wrong.__name__, (wrong, _Connection), {})

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from aiocheckpoint.handlers.leased import LeaseRecord, Release
     from aiocheckpoint.handlers.leased._requests import Key
-    from aiocheckpoint.handlers.postgres._session import Session
+    from aiocheckpoint.handlers.postgres._server_connection import ServerConnection
 
 __all__ = ["clear_ending", "delete", "release", "write_ending", "write_progress"]
 
@@ -64,40 +64,40 @@ _CLEAR_ENDING = (
 )
 
 
-def release(session: Session, releases: Sequence[Release]) -> None:
+def release(server: ServerConnection, releases: Sequence[Release]) -> None:
     """See `StoreConnection.release`."""
     rows = [
         (*key_values((one.flow, one.run_id)), one.token or None, *(one.before or (None, None)))
         for one in releases
     ]
     if rows:
-        session.write_rows(_RELEASE, rows)
+        server.write_rows(_RELEASE, rows)
 
 
-def delete(session: Session, lease: LeaseRecord) -> bool:
+def delete(server: ServerConnection, lease: LeaseRecord) -> bool:
     """See `StoreConnection.delete`."""
-    return bool(session.rows(_DELETE, _values(lease), doing="writing"))
+    return bool(server.rows(_DELETE, _values(lease), doing="writing"))
 
 
-def write_progress(session: Session, records: Sequence[tuple[LeaseRecord, bytes]]) -> None:
+def write_progress(server: ServerConnection, records: Sequence[tuple[LeaseRecord, bytes]]) -> None:
     """See `StoreConnection.write_progress`."""
     written = [(lease.row, lease.token or None, record) for lease, record in records if record]
     if written:
-        session.write_rows(_WRITE_PROGRESS, written)
+        server.write_rows(_WRITE_PROGRESS, written)
     deleted = [(lease.row, lease.token or None) for lease, record in records if not record]
     if deleted:
-        session.write_rows(_DELETE_PROGRESS, deleted)
+        server.write_rows(_DELETE_PROGRESS, deleted)
 
 
-def write_ending(session: Session, key: Key, request: str) -> None:
+def write_ending(server: ServerConnection, key: Key, request: str) -> None:
     """See `StoreConnection.write_ending`."""
     flow, run_key = key_values(key)
-    session.write(_WRITE_ENDING, {"flow": flow, "run_key": run_key, "request": request})
+    server.write(_WRITE_ENDING, {"flow": flow, "run_key": run_key, "request": request})
 
 
-def clear_ending(session: Session, lease: LeaseRecord) -> None:
+def clear_ending(server: ServerConnection, lease: LeaseRecord) -> None:
     """See `StoreConnection.clear_ending`."""
-    session.write(_CLEAR_ENDING, _values(lease))
+    server.write(_CLEAR_ENDING, _values(lease))
 
 
 def _values(lease: LeaseRecord) -> dict[str, str]:

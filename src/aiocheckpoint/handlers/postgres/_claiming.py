@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from aiocheckpoint.handlers.leased import Claim, StartRow
     from aiocheckpoint.handlers.postgres._packing import Call
-    from aiocheckpoint.handlers.postgres._session import Session
+    from aiocheckpoint.handlers.postgres._server_connection import ServerConnection
 
 __all__ = ["claim", "claim_call", "claimed", "record_starts"]
 
@@ -96,10 +96,12 @@ _RECORD_START = RowStatement(
 )
 
 
-def claim(session: Session, claims: Sequence[Claim], owner_id: str, now: float) -> list[StoredRun]:
+def claim(
+    server: ServerConnection, claims: Sequence[Claim], owner_id: str, now: float
+) -> list[StoredRun]:
     """See `StoreConnection.claim`."""
-    rows = session.rows_of_call(claim_call(claims, owner_id, now))
-    return claimed(session, claims, rows, owner_id, now)
+    rows = server.rows_of_call(claim_call(claims, owner_id, now))
+    return claimed(server, claims, rows, owner_id, now)
 
 
 def claim_call(claims: Sequence[Claim], owner_id: str, now: float) -> Call:
@@ -109,7 +111,7 @@ def claim_call(claims: Sequence[Claim], owner_id: str, now: float) -> Call:
 
 
 def claimed(
-    session: Session,
+    server: ServerConnection,
     claims: Sequence[Claim],
     rows: Sequence[tuple[Any, ...]],
     owner_id: str,
@@ -132,14 +134,14 @@ def claimed(
         if number not in found
     ]
     if missed:
-        found.update((row[0], StoredRun._make(row)) for row in session.rows_of(_SELECT, missed))
+        found.update((row[0], StoredRun._make(row)) for row in server.rows_of(_SELECT, missed))
     return list(found.values())
 
 
-def record_starts(session: Session, starts: Sequence[StartRow]) -> None:
+def record_starts(server: ServerConnection, starts: Sequence[StartRow]) -> None:
     """See `StoreConnection.record_starts`."""
     if starts:
-        session.write_rows(_RECORD_START, starts)
+        server.write_rows(_RECORD_START, starts)
 
 
 def _values(number: int, claim: Claim) -> tuple[Any, ...]:

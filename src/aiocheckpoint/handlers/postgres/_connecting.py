@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 
 from aiocheckpoint.handlers.postgres._errors import not_connected, old_server, translate_error
-from aiocheckpoint.handlers.postgres._session import Link, Session
+from aiocheckpoint.handlers.postgres._server_connection import Link, ServerConnection
 
 if TYPE_CHECKING:
     from aiocheckpoint.handlers.postgres._url import ServerAddress
@@ -35,13 +35,13 @@ _reached: set[ServerAddress] = set()
 """The servers that this process has connected to."""
 
 
-def connect(address: ServerAddress, *, writes: bool, seconds_to_answer: float) -> Session:
+def connect(address: ServerAddress, *, writes: bool, seconds_to_answer: float) -> ServerConnection:
     """Connect to a server.
 
     Args:
         address: The server.
         writes: Whether the connection is to write. Of several hosts, one is then chosen that can.
-        seconds_to_answer: See `Session`.
+        seconds_to_answer: See `ServerConnection`.
 
     Raises:
         StorageError: It refuses, or is too old. A `StoreUnreachableError` where it may be in reach
@@ -50,12 +50,12 @@ def connect(address: ServerAddress, *, writes: bool, seconds_to_answer: float) -
     link = _linked(address, seconds_to_answer, writes=writes)
     try:
         _check_version(link, address)
-        session = _session(link, address, seconds_to_answer, writes=writes)
+        server = _server_connection(link, address, seconds_to_answer, writes=writes)
     except BaseException:
         link.close()
         raise
     _reached.add(address)
-    return session
+    return server
 
 
 def _linked(address: ServerAddress, seconds_to_answer: float, *, writes: bool) -> Link:
@@ -79,9 +79,9 @@ def _check_version(link: Link, address: ServerAddress) -> None:
         raise old_server(address, str(major), LEAST_VERSION)
 
 
-def _session(
+def _server_connection(
     link: Link, address: ServerAddress, seconds_to_answer: float, *, writes: bool
-) -> Session:
+) -> ServerConnection:
     """Find out whether a pooler stands between: it gives a process id of its own at the login."""
     try:
         (pid,) = link.execute("SELECT pg_backend_pid()").fetchone() or (0,)
@@ -90,5 +90,7 @@ def _session(
     else:
         is_pooled = pid != link.info.backend_pid
         link.prepare_threshold = None if is_pooled else _EXECUTIONS_BEFORE_PREPARING
-        return Session(link, address, seconds_to_answer, is_pooled=is_pooled, writes=writes)
+        return ServerConnection(
+            link, address, seconds_to_answer, is_pooled=is_pooled, writes=writes
+        )
     raise failure

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
 from aiocheckpoint.handlers.leased import StoreConnection
-from aiocheckpoint.handlers.postgres import _beside, _claiming, _owning, _queueing, _saving
+from aiocheckpoint.handlers.postgres import _beside, _claiming, _owners, _queueing, _saving
 from aiocheckpoint.handlers.postgres._notifications import notify
 from aiocheckpoint.handlers.postgres._pruning import prune_statement
 from aiocheckpoint.handlers.postgres._reading import PostgresReading
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
         StoredRun,
     )
     from aiocheckpoint.handlers.leased._requests import Key
-    from aiocheckpoint.handlers.postgres._session import Session
+    from aiocheckpoint.handlers.postgres._server_connection import ServerConnection
 
 __all__ = ["PostgresConnection"]
 
@@ -52,10 +52,10 @@ class PostgresConnection(PostgresReading, StoreConnection):
 
     commits_alone = True
 
-    def __init__(self, inner: Session, *, writes: bool) -> None:
+    def __init__(self, inner: ServerConnection, *, writes: bool) -> None:
         self.inner = inner
         self._has_tables = set_up(inner, writes=writes)
-        self.session: str | None = _owning.begin_session(inner) if writes else None
+        self.session: str | None = _owners.begin_session(inner) if writes else None
         self._connected_at = time.monotonic()
         self._has_beaten = False
         _connections.add(self)
@@ -90,23 +90,23 @@ class PostgresConnection(PostgresReading, StoreConnection):
 
     def heartbeat(self, owner: OwnerBeat) -> None:
         if not self._has_beaten:
-            _owning.end_session_before(self.inner, owner)
+            _owners.end_session_before(self.inner, owner)
             self._has_beaten = True
-        _owning.heartbeat(self.inner, owner)
+        _owners.heartbeat(self.inner, owner)
 
     def owners(self, ids: Collection[str] | None) -> list[SeenOwner]:
-        return _owning.owners(self.inner, ids)
+        return _owners.owners(self.inner, ids)
 
     def seconds_up(self) -> float:
-        seconds = _owning.seconds_up(self.inner)
+        seconds = _owners.seconds_up(self.inner)
         # The clock of the server was set back. The time that this connection has lived is known.
         return seconds if seconds >= 0 else time.monotonic() - self._connected_at
 
     def free(self, owner_id: str, loss: Loss | None) -> None:
-        _owning.free(self.inner, owner_id, loss)
+        _owners.free(self.inner, owner_id, loss)
 
     def note_draining(self, owner_id: str) -> None:
-        _owning.note_draining(self.inner, owner_id)
+        _owners.note_draining(self.inner, owner_id)
 
     def claim(self, claims: Sequence[Claim], owner_id: str, now: float) -> list[StoredRun]:
         return _claiming.claim(self.inner, claims, owner_id, now)

@@ -18,7 +18,7 @@ from aiocheckpoint.handlers.leased._handler import PATIENCE_SECONDS, checked_pat
 from aiocheckpoint.handlers.postgres._names import DEFAULT_SCHEMA, stored_bytes
 from aiocheckpoint.handlers.postgres._reader import PostgresReader
 from aiocheckpoint.handlers.postgres._run_store import PostgresRunStore
-from aiocheckpoint.handlers.postgres._step_sessions import StepSessions
+from aiocheckpoint.handlers.postgres._step_pool import StepConnectionPool
 from aiocheckpoint.handlers.postgres._store import PostgresStore
 from aiocheckpoint.handlers.postgres._url import parse_url
 
@@ -124,7 +124,7 @@ class PostgresStateHandler(LeasedStateHandler):
         self.connections: int = checked_count(
             "connections=", connections, "a number of connections for steps"
         )
-        self._sessions: StepSessions | None = None
+        self._made_step_pool: StepConnectionPool | None = None
 
     def reader(self, secret: Secret | Sequence[Secret] | None = None) -> PostgresReader:
         """Make the reader of the database, on a connection of its own for reading alone."""
@@ -164,14 +164,14 @@ class PostgresStateHandler(LeasedStateHandler):
 
     def run_store(self, run_id: str | None, backend: Backend) -> RunStore:
         """Make the run store of a run, which the engine uses."""
-        return PostgresRunStore(self, self._store, run_id, backend, self._step_sessions)
+        return PostgresRunStore(self, self._store, run_id, backend, self._step_pool)
 
-    def _step_sessions(self) -> StepSessions:
+    def _step_pool(self) -> StepConnectionPool:
         """The connections for transactions of steps, made for the first one."""
-        if self._sessions is None:
+        if self._made_step_pool is None:
             patience = self._client.patience
-            self._sessions = StepSessions(self._store, self.connections, patience)
-        return self._sessions
+            self._made_step_pool = StepConnectionPool(self._store, self.connections, patience)
+        return self._made_step_pool
 
     @front_door
     def close(self) -> None:
@@ -181,16 +181,16 @@ class PostgresStateHandler(LeasedStateHandler):
         All handlers of one database share its other connections.
         """
         super().close()
-        self._close_sessions()
+        self._close_step_pool()
 
     def close_unused(self) -> None:
         """Close all as `close` does, unless this process runs a run that is stored there."""
         super().close_unused()
-        self._close_sessions()
+        self._close_step_pool()
 
-    def _close_sessions(self) -> None:
-        if self._sessions is not None:
-            self._sessions.close()
+    def _close_step_pool(self) -> None:
+        if self._made_step_pool is not None:
+            self._made_step_pool.close()
 
 
 def _checked_flow(flow: str) -> str:

@@ -25,7 +25,7 @@ from aiocheckpoint.handlers.postgres._errors import translate_error
 if TYPE_CHECKING:
     from collections.abc import Collection, Generator
 
-    from aiocheckpoint.handlers.postgres._session import Session
+    from aiocheckpoint.handlers.postgres._server_connection import ServerConnection
 
 __all__ = ["PostgresListener", "notify"]
 
@@ -44,18 +44,18 @@ _FORGET = "SELECT pg_advisory_unlock_shared(%s::integer, %s::integer)"
 
 
 def notify(
-    session: Session, notices: Collection[str], *, if_attended: Collection[str] = ()
+    server: ServerConnection, notices: Collection[str], *, if_attended: Collection[str] = ()
 ) -> None:
     """Tell all listeners when the transaction commits.
 
     Args:
-        session: The connection that writes.
+        server: The connection that writes.
         notices: Is told in any case.
         if_attended: Is told where some process waits for it now, which is asked for each.
     """
-    channel = _channel(session)
+    channel = _channel(server)
     if notices:
-        session.rows(_NOTIFY, {"channel": channel, "payloads": list(_payloads(notices))})
+        server.rows(_NOTIFY, {"channel": channel, "payloads": list(_payloads(notices))})
     if if_attended:
         values = {
             "channel": channel,
@@ -63,19 +63,19 @@ def notify(
             "numbers": [_number(notice) for notice in if_attended],
             "class_id": _number(channel) & 0xFFFFFFFF,
         }
-        session.rows(_NOTIFY_ATTENDED, values)
+        server.rows(_NOTIFY_ATTENDED, values)
 
 
 class PostgresListener(StoreListener):
     """A connection that listens.
 
     Args:
-        session: The connection, to a server that writes, without a pooler.
+        server: The connection, to a server that writes, without a pooler.
     """
 
-    def __init__(self, session: Session) -> None:
-        self._session, self._link = session, session.link
-        self._channel = _channel(session)
+    def __init__(self, server: ServerConnection) -> None:
+        self._server, self._link = server, server.link
+        self._channel = _channel(server)
         self._attended: set[str] = set()
         self._heard: list[str] = []
         self._woken, self._waker = socket.socketpair()
@@ -84,7 +84,7 @@ class PostgresListener(StoreListener):
         # psycopg hands on those that come with the answer to a statement.
         self._link.add_notify_handler(lambda notify: self._heard.extend(notify.payload.split()))
         try:
-            session.write(f'LISTEN "{self._channel}"')
+            server.write(f'LISTEN "{self._channel}"')
         except BaseException:
             self.close()
             raise
@@ -107,24 +107,24 @@ class PostgresListener(StoreListener):
             self._waker.send(b"\0")
 
     def tell(self, notices: Collection[str]) -> None:
-        notify(self._session, notices)
+        notify(self._server, notices)
 
     def attend(self, notices: Collection[str]) -> None:
         wanted = set(notices)
         class_id = _number(self._channel)
         for notice in wanted - self._attended:
-            self._session.rows(_ATTEND, (class_id, _number(notice)))
+            self._server.rows(_ATTEND, (class_id, _number(notice)))
         for notice in self._attended - wanted:
-            self._session.rows(_FORGET, (class_id, _number(notice)))
+            self._server.rows(_FORGET, (class_id, _number(notice)))
         self._attended = wanted
 
     def close(self) -> None:
-        self._session.close()
+        self._server.close()
         self._woken.close()
         self._waker.close()
 
     def abandon(self) -> None:
-        self._session.abandon()
+        self._server.abandon()
         self._woken.close()
         self._waker.close()
 
@@ -134,7 +134,7 @@ class PostgresListener(StoreListener):
         try:
             pgconn.consume_input()
         except psycopg.Error as error:
-            failure = translate_error(error, self._session.address, "listening to")
+            failure = translate_error(error, self._server.address, "listening to")
         else:
             while (notification := pgconn.notifies()) is not None:
                 self._heard += notification.extra.decode("ascii", "replace").split()
@@ -147,9 +147,9 @@ class PostgresListener(StoreListener):
         return False
 
 
-def _channel(session: Session) -> str:
+def _channel(server: ServerConnection) -> str:
     """The name of the channel of a schema, which holds for its database alone."""
-    return "aiocheckpoint_" + blake2b(session.address.schema.encode(), digest_size=8).hexdigest()
+    return "aiocheckpoint_" + blake2b(server.address.schema.encode(), digest_size=8).hexdigest()
 
 
 def _number(text: str) -> int:

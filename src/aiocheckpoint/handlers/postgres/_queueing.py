@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from aiocheckpoint.handlers.leased import QueuedColumns, QueuedRow
-    from aiocheckpoint.handlers.postgres._session import Session
+    from aiocheckpoint.handlers.postgres._server_connection import ServerConnection
 
 __all__ = ["insert_queued"]
 
@@ -34,7 +34,9 @@ _FOOTERS = (
 )
 
 
-def insert_queued(session: Session, common: QueuedColumns, rows: Sequence[QueuedRow]) -> set[int]:
+def insert_queued(
+    server: ServerConnection, common: QueuedColumns, rows: Sequence[QueuedRow]
+) -> set[int]:
     """See `StoreConnection.insert_queued`."""
     flow = stored_bytes(common.flow)
     values = [(stored_bytes(row.run_id), row.written_at, row.footer, row.payload) for row in rows]
@@ -47,11 +49,11 @@ def insert_queued(session: Session, common: QueuedColumns, rows: Sequence[Queued
         "number": str(common.number),
         "due": None if common.due is None else repr(common.due),
     }
-    inserted = {run_id for (run_id,) in session.rows_of(_INSERT, values, **of_all)}
+    inserted = {run_id for (run_id,) in server.rows_of(_INSERT, values, **of_all)}
     left = [number for number, value in enumerate(values) if value[0] not in inserted]
     if not left:
         return set()
     keys = [run_key(values[number][0]) for number in left]
-    footers = dict(session.rows(_FOOTERS, {"flow": flow, "run_keys": keys}))
+    footers = dict(server.rows(_FOOTERS, {"flow": flow, "run_keys": keys}))
     # An earlier try, whose answer was lost, has inserted those with our footer.
     return {number for number in left if footers.get(values[number][0]) != values[number][2]}

@@ -18,7 +18,7 @@ from aiocheckpoint.handlers.postgres._schema import set_up
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from aiocheckpoint.handlers.postgres._session import Session
+    from aiocheckpoint.handlers.postgres._server_connection import ServerConnection
     from aiocheckpoint.handlers.postgres._url import ServerAddress
 
 __all__ = ["ReadOnlyDatabase"]
@@ -53,12 +53,12 @@ class ReadOnlyDatabase:
             StorageError: The database cannot be read, or the tables are another program's.
             IncompatibleSnapshotError: They are of a later version of this library.
         """
-        return self._open.session(self._address)[1]
+        return self._open.server(self._address)[1]
 
     @property
     def is_pooled(self) -> bool:
         """Whether a pooler stands between."""
-        return self._open.session(self._address)[0].is_pooled
+        return self._open.server(self._address)[0].is_pooled
 
     def read(self, statement: str, values: Mapping[str, Any] | None = None) -> list[Any]:
         """Give all rows of a statement.
@@ -86,21 +86,21 @@ class ReadOnlyDatabase:
         self._open.close()
 
     def _rows(self, statement: str, values: Mapping[str, Any]) -> list[Any]:
-        session, has_tables = self._open.session(self._address)
+        server, has_tables = self._open.server(self._address)
         if not has_tables:
             place = self._address.place
             raise StorageError(place, f"nothing is stored in {place} yet.", errno=errno.ENOENT)
-        if not session.is_pooled:
-            return session.rows(statement, values)
-        with session.transaction():
-            return session.rows(statement, values)
+        if not server.is_pooled:
+            return server.rows(statement, values)
+        with server.transaction():
+            return server.rows(statement, values)
 
 
 class _Opened:
     """The connection, which outlives no fork."""
 
     def __init__(self) -> None:
-        self._found: tuple[Session, bool] | None = None
+        self._found: tuple[ServerConnection, bool] | None = None
         self._pid = 0
 
     @property
@@ -108,17 +108,17 @@ class _Opened:
         """Whether a connection is open, of this process."""
         return self._found is not None and self._pid == os.getpid()
 
-    def session(self, address: ServerAddress) -> tuple[Session, bool]:
+    def server(self, address: ServerAddress) -> tuple[ServerConnection, bool]:
         """The connection, and whether there are tables."""
         if self._found is not None and not self.is_kept:
             _abandoned.append(self._found)
             self._found = None
         if self._found is None:
-            session = connect(address, writes=False, seconds_to_answer=_SECONDS_TO_ANSWER)
+            server = connect(address, writes=False, seconds_to_answer=_SECONDS_TO_ANSWER)
             try:
-                self._found = session, set_up(session, writes=False)
+                self._found = server, set_up(server, writes=False)
             except BaseException:
-                session.close()
+                server.close()
                 raise
             self._pid = os.getpid()
         return self._found

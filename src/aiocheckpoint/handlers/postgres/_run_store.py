@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from aiocheckpoint._model.header import Header
     from aiocheckpoint._model.progress_record import ProgressRecord
     from aiocheckpoint.handlers.leased._handler import LeasedStateHandler
-    from aiocheckpoint.handlers.postgres._step_sessions import StepSessions
+    from aiocheckpoint.handlers.postgres._step_pool import StepConnectionPool
     from aiocheckpoint.handlers.postgres._store import PostgresStore
 
 __all__ = ["PostgresRunStore"]
@@ -31,7 +31,7 @@ class PostgresRunStore(LeasedRunStore):
         store: The database.
         run_id: The run, or None.
         backend: Waits for the writer thread.
-        sessions: Gives the connections for transactions, which few runs need.
+        pool: Gives the connections for transactions, which few runs need.
 
     Attributes:
         is_decided: Whether it is known if the last commit of a transaction has taken place.
@@ -45,10 +45,10 @@ class PostgresRunStore(LeasedRunStore):
         store: PostgresStore,
         run_id: str | None,
         backend: Backend,
-        sessions: Callable[[], StepSessions],
+        pool: Callable[[], StepConnectionPool],
     ) -> None:
         super().__init__(handler, store, run_id, backend, handler.newest_header)
-        self._sessions = sessions
+        self._pool = pool
         self.is_decided: bool = True
 
     @property
@@ -59,7 +59,7 @@ class PostgresRunStore(LeasedRunStore):
     @property
     def patience(self) -> float:
         """Seconds for which a step is repeated whose transaction was lost."""
-        return self._sessions().patience.seconds
+        return self._pool().patience.seconds
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop | None:
@@ -68,7 +68,7 @@ class PostgresRunStore(LeasedRunStore):
 
     def begin(self, step: str) -> PostgresStepTransaction:
         """Make the transaction of an attempt at a step. It is not open yet."""
-        return PostgresStepTransaction(self, self._sessions(), step)
+        return PostgresStepTransaction(self, self._pool(), step)
 
     async def make_save(
         self, header: Header, state: dict[str, Any], step: str | None, *, drops_progress: bool

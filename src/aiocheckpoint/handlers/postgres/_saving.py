@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from aiocheckpoint.handlers.leased import Save
     from aiocheckpoint.handlers.postgres._packing import Call
-    from aiocheckpoint.handlers.postgres._session import Session
+    from aiocheckpoint.handlers.postgres._server_connection import ServerConnection
 
 __all__ = ["prune", "retain", "status_call", "step_call", "stored", "with_ending"]
 
@@ -94,38 +94,38 @@ def status_call(saves: Sequence[Save]) -> Call:
     return _SAVE_STATUSES.call([_status(save) for save in saves])
 
 
-def stored(session: Session, saves: Sequence[Save]) -> set[int]:
+def stored(server: ServerConnection, saves: Sequence[Save]) -> set[int]:
     """See `StoreConnection.stored`."""
-    footers = dict(session.rows(_FOOTERS, {"runs": [save.lease.row for save in saves]}))
+    footers = dict(server.rows(_FOOTERS, {"runs": [save.lease.row for save in saves]}))
     return {
         number for number, save in enumerate(saves) if footers.get(save.lease.row) == save.footer
     }
 
 
-def with_ending(session: Session, saves: Sequence[Save]) -> set[int]:
+def with_ending(server: ServerConnection, saves: Sequence[Save]) -> set[int]:
     """See `StoreConnection.with_ending`."""
-    found = session.rows(_ENDINGS, {"runs": [save.lease.row for save in saves]})
+    found = server.rows(_ENDINGS, {"runs": [save.lease.row for save in saves]})
     runs = {run for (run,) in found}
     return {number for number, save in enumerate(saves) if save.lease.row in runs}
 
 
-def retain(session: Session, saves: Sequence[Save]) -> None:
+def retain(server: ServerConnection, saves: Sequence[Save]) -> None:
     """See `StoreConnection.retain`."""
     leases = [_lease(save) for save in saves if save.amends is None]
     if leases:
-        session.write_rows(_RETAIN, leases)
+        server.write_rows(_RETAIN, leases)
 
 
-def prune(session: Session, saves: Sequence[Save]) -> None:
+def prune(server: ServerConnection, saves: Sequence[Save]) -> None:
     """See `StoreConnection.prune`."""
     some = [
         (save.lease.row, save.lease.keep - 1) for save in saves if isinstance(save.lease.keep, int)
     ]
     if some:
-        session.write_rows(_PRUNE, some)
+        server.write_rows(_PRUNE, some)
     every = [(save.lease.row, save.header.number) for save in saves if save.lease.keep == "all"]
     for statement in _PRUNE_OTHERS if every else ():
-        session.write_rows(statement, every)
+        server.write_rows(statement, every)
 
 
 def _lease(save: Save) -> tuple[int, int | None]:

@@ -27,10 +27,10 @@ from aiocheckpoint.handlers.postgres._errors import (
     translate_error,
 )
 from aiocheckpoint.handlers.postgres._names import RUN_KEY
-from aiocheckpoint.handlers.postgres._session import in_schema
+from aiocheckpoint.handlers.postgres._server_connection import in_schema
 
 if TYPE_CHECKING:
-    from aiocheckpoint.handlers.postgres._session import Session
+    from aiocheckpoint.handlers.postgres._server_connection import ServerConnection
     from aiocheckpoint.handlers.postgres._url import ServerAddress
 
 __all__ = ["MIGRATIONS", "TABLES", "Migration", "set_up"]
@@ -60,7 +60,7 @@ MIGRATIONS: tuple[Migration, ...] = (
                 value {_ASCII} NOT NULL
             )""",
             # A server that stops in any other way than in good order empties it, and so does the
-            # promotion of a standby. See `_owning`.
+            # promotion of a standby. See `_owners`.
             """CREATE UNLOGGED TABLE SCHEMA.uptime (
                 one boolean PRIMARY KEY DEFAULT true CHECK (one),
                 since timestamptz NOT NULL DEFAULT clock_timestamp()
@@ -159,11 +159,11 @@ _MISSING = psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName
 _OTHERS = psycopg.errors.UndefinedColumn, psycopg.errors.InsufficientPrivilege
 
 
-def set_up(session: Session, *, writes: bool) -> bool:
+def set_up(server: ServerConnection, *, writes: bool) -> bool:
     """Make or migrate the tables if need be.
 
     Args:
-        session: The connection.
+        server: The connection.
         writes: Whether missing tables are made.
 
     Returns:
@@ -173,64 +173,64 @@ def set_up(session: Session, *, writes: bool) -> bool:
         StorageError: The schema has tables of another program, or rights are missing.
         IncompatibleSnapshotError: The tables are of a later version of this library.
     """
-    level = _level(session)
+    level = _level(server)
     if level >= len(MIGRATIONS) or not writes:
         return level > 0
     try:
-        with session.transaction():
+        with server.transaction():
             # Another process may be making them.
-            session.rows(_LOCK, (f"{_PROGRAM} {session.address.schema}",), doing="preparing")
-            _migrate(session, _found_level(session))
+            server.rows(_LOCK, (f"{_PROGRAM} {server.address.schema}",), doing="preparing")
+            _migrate(server, _found_level(server))
     except psycopg.errors.InsufficientPrivilege as error:
-        failure = missing_rights(session.address, error)
+        failure = missing_rights(server.address, error)
     except psycopg.Error as error:
-        failure = translate_error(error, session.address, "preparing")
+        failure = translate_error(error, server.address, "preparing")
     else:
         return True
     raise failure
 
 
-def _level(session: Session) -> int:
+def _level(server: ServerConnection) -> int:
     """The level of the tables, 0 for none. One statement where they are as they should be."""
     failure = None
     try:
-        return _checked_level(session, _facts(session))
+        return _checked_level(server, _facts(server))
     except _MISSING + _OTHERS:
         pass
     except psycopg.Error as error:
-        failure = translate_error(error, session.address, "reading")
+        failure = translate_error(error, server.address, "reading")
     if failure is None:
-        return _found_level(session)
+        return _found_level(server)
     raise failure
 
 
-def _found_level(session: Session) -> int:
+def _found_level(server: ServerConnection) -> int:
     """The level of the tables, 0 for none, found without an error that would end a transaction."""
-    schema = session.address.schema
-    found = {name for (name,) in session.rows(_RELATIONS, (schema,))}
+    schema = server.address.schema
+    found = {name for (name,) in server.rows(_RELATIONS, (schema,))}
     ours = sorted(found.intersection(TABLES))
     if not ours:
         return 0
-    if [name for (name,) in session.rows(_COLUMNS_OF_META, (schema,))] != ["name", "value"]:
-        raise foreign_tables(session.address, ours)
+    if [name for (name,) in server.rows(_COLUMNS_OF_META, (schema,))] != ["name", "value"]:
+        raise foreign_tables(server.address, ours)
     failure = None
     try:
-        return _checked_level(session, _facts(session))
+        return _checked_level(server, _facts(server))
     except psycopg.errors.InsufficientPrivilege as error:
-        failure = missing_rights(session.address, error)
+        failure = missing_rights(server.address, error)
     except psycopg.Error as error:
-        failure = translate_error(error, session.address, "reading")
+        failure = translate_error(error, server.address, "reading")
     raise failure
 
 
-def _facts(session: Session) -> dict[str, str]:
+def _facts(server: ServerConnection) -> dict[str, str]:
     """The rows of the table `meta`. Raises psycopg's errors."""
-    statement = in_schema(_FACTS, session.address.schema)
-    return dict(session.link.execute(statement, prepare=False).fetchall())
+    statement = in_schema(_FACTS, server.address.schema)
+    return dict(server.link.execute(statement, prepare=False).fetchall())
 
 
-def _checked_level(session: Session, facts: dict[str, str]) -> int:
-    address = session.address
+def _checked_level(server: ServerConnection, facts: dict[str, str]) -> int:
+    address = server.address
     if facts.get("program") != _PROGRAM:
         raise foreign_tables(address, ["meta"])
     level, needed = _number(address, facts, "level"), _number(address, facts, "needed")
@@ -251,12 +251,12 @@ def _number(address: ServerAddress, facts: dict[str, str], name: str) -> int:
     return int(value)
 
 
-def _migrate(session: Session, level: int) -> None:
+def _migrate(server: ServerConnection, level: int) -> None:
     """Execute the statements that the tables lack, in a transaction. Raises psycopg's errors."""
-    link, schema = session.link, session.address.schema
+    link, schema = server.link, server.address.schema
     if level >= len(MIGRATIONS):
         return
-    if not level and not session.rows(_HAS_SCHEMA, (schema,)):
+    if not level and not server.rows(_HAS_SCHEMA, (schema,)):
         link.execute(f'CREATE SCHEMA "{schema}"'.encode(), prepare=False)
     for migration in MIGRATIONS[level:]:
         for statement in migration.statements:

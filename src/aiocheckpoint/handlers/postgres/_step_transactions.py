@@ -30,7 +30,7 @@ from aiocheckpoint.handlers.postgres._step_connections import (
     ConnectionUse,
     StepConnection,
 )
-from aiocheckpoint.handlers.postgres._step_sessions import execute, execute_raw, is_read_only
+from aiocheckpoint.handlers.postgres._step_pool import execute, execute_raw, is_read_only
 
 if TYPE_CHECKING:
     import asyncio
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from aiocheckpoint._model.header import Header
     from aiocheckpoint.handlers.leased._requests import Save
     from aiocheckpoint.handlers.postgres._connection import PostgresConnection
-    from aiocheckpoint.handlers.postgres._step_sessions import BegunTransaction, StepSessions
+    from aiocheckpoint.handlers.postgres._step_pool import BegunTransaction, StepConnectionPool
 
 __all__ = ["PostgresStepTransaction"]
 
@@ -103,26 +103,26 @@ class PostgresStepTransaction:
 
     Args:
         run: The run.
-        sessions: The connections for transactions.
+        pool: The connections for transactions.
         step: Name of the step.
 
     Attributes:
         is_committed: Whether it is known to be committed.
     """
 
-    def __init__(self, run: SavingRun, sessions: StepSessions, step: str) -> None:
+    def __init__(self, run: SavingRun, pool: StepConnectionPool, step: str) -> None:
         self.is_committed: bool = False
-        self._run, self._sessions, self._step = run, sessions, step
+        self._run, self._pool, self._step = run, pool, step
         self._connection: PostgresConnection | None = None
         self._name = ""
         self._use: ConnectionUse | None = None
-        self._slots = sessions.slots  # A forked child has others.
+        self._slots = pool.slots  # A forked child has others.
         self._given: dict[bool, StepConnection | AsyncStepConnection] = {}
 
     @property
     def threads(self) -> DaemonThreads:
         """Its blocking calls are made there."""
-        return self._sessions.threads
+        return self._pool.threads
 
     def lost_by(self, error: BaseException) -> bool:
         """Whether an exception of the step comes from a connection that broke without its doing."""
@@ -136,11 +136,11 @@ class PostgresStepTransaction:
 
     async def open(self, backend: Backend, interruptions: Interruptions) -> None:
         """Wait for one of the connections, and begin the transaction. See `StepTransaction`."""
-        sessions = self._sessions
+        pool = self._pool
         await self._slots.take(backend, interruptions)
         if backend.loop is None:
             try:
-                begun = sessions.begin(interruptions.check)
+                begun = pool.begin(interruptions.check)
             except BaseException:
                 self._slots.give_back()
                 raise
@@ -153,19 +153,19 @@ class PostgresStepTransaction:
         self, backend: Backend, loop: asyncio.AbstractEventLoop, interruptions: Interruptions
     ) -> BegunTransaction:
         """Begin in a thread, which nobody waits for after an interruption."""
-        sessions, slots = self._sessions, self._slots
+        pool, slots = self._pool, self._slots
         # Of the thread and a caller that leaves, the first one counts.
         taken: dict[None, BegunTransaction | None] = {}
 
         def begin() -> BegunTransaction | None:
             try:
-                begun = sessions.begin(_check_nothing)
+                begun = pool.begin(_check_nothing)
             except BaseException:
                 slots.give_back()
                 raise
             if taken.setdefault(None, begun) is begun:
                 return begun
-            sessions.discard(begun.connection)
+            pool.discard(begun.connection)
             return None
 
         item = WorkItem(self.threads.made_call(begin), (), loop)
@@ -180,7 +180,7 @@ class PostgresStepTransaction:
             if item.withdraw():
                 slots.give_back()
             elif (made := taken.setdefault(None, None)) is not None:
-                sessions.discard(made.connection)
+                pool.discard(made.connection)
             raise
         begun = item.outcome()
         if begun is None:
@@ -282,7 +282,7 @@ class PostgresStepTransaction:
         """
         link = connection.inner.link
         # Deferred triggers of the user's tables may take long in it.
-        link.seconds_to_answer = max(link.seconds_to_answer, self._sessions.patience.seconds)
+        link.seconds_to_answer = max(link.seconds_to_answer, self._pool.patience.seconds)
         try:
             done = link.execute("COMMIT")
         except psycopg.Error as error:
@@ -306,7 +306,7 @@ class PostgresStepTransaction:
         """
         self._run.is_decided = False
         self._end()
-        found = self._sessions.patience.repeat(partial(self._look, save.lease.row))
+        found = self._pool.patience.repeat(partial(self._look, save.lease.row))
         self._run.is_decided = True
         if found is not None and found[1] == save.footer:
             return
@@ -318,7 +318,7 @@ class PostgresStepTransaction:
         """Read token and footer of the run, when no transaction holds its row."""
         if is_given_up():
             raise StalledError(None)
-        connection = self._sessions.connect()
+        connection = self._pool.connect()
         try:
             with connection.transaction():
                 execute(connection.inner, _BEFORE_SAVING)
@@ -332,7 +332,7 @@ class PostgresStepTransaction:
         self._run.note_stored(save)
         connection, self._connection = self._connection, None
         if connection is not None:
-            self._sessions.give_back(connection)
+            self._pool.give_back(connection)
 
     def roll_back(self) -> None:
         """Roll it back, and let the step use its connection no more. See `StepTransaction`."""
@@ -354,7 +354,7 @@ class PostgresStepTransaction:
             self._end()
         else:
             self._connection = None
-            self._sessions.give_back(connection)
+            self._pool.give_back(connection)
 
     def abandon(self) -> None:
         """End it at once. See `StepTransaction`."""

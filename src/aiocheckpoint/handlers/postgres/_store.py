@@ -51,18 +51,18 @@ class PostgresStore(LeasedStore):
 
     def listen(self) -> PostgresListener | None:
         """Connect for notifications. None behind a pooler, which passes none on."""
-        session = connect(self.address, writes=True, seconds_to_answer=self.seconds_to_answer)
-        if session.is_pooled:
-            session.close()
+        server = connect(self.address, writes=True, seconds_to_answer=self.seconds_to_answer)
+        if server.is_pooled:
+            server.close()
             return None
-        return PostgresListener(session)
+        return PostgresListener(server)
 
     def connect(self, *, writes: bool) -> PostgresConnection:
         """Connect, and make or migrate the tables on the way, if `writes`."""
         seconds = self.seconds_to_answer if writes else self.seconds_to_read
-        session = connect(self.address, writes=writes, seconds_to_answer=seconds)
+        server = connect(self.address, writes=writes, seconds_to_answer=seconds)
         try:
-            return PostgresConnection(session, writes=writes)
+            return PostgresConnection(server, writes=writes)
         except BaseException:
-            session.close()
+            server.close()
             raise

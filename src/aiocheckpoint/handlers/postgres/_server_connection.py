@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from aiocheckpoint.handlers.postgres._packing import RowStatement
     from aiocheckpoint.handlers.postgres._url import ServerAddress
 
-__all__ = ["Link", "Session", "in_schema"]
+__all__ = ["Link", "ServerConnection", "in_schema"]
 
 _Result = TypeVar("_Result")
 
@@ -83,7 +83,7 @@ def _limited(gen: PQGen[_Result], seconds: float) -> PQGen[_Result]:
         return result
 
 
-class Session:
+class ServerConnection:
     """A connection, and the schema of the tables. Used by one thread at a time.
 
     Args:

@@ -13,14 +13,16 @@ from aiocheckpoint.handlers.postgres._url import parse_url
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from aiocheckpoint.handlers.postgres._session import Session
+    from aiocheckpoint.handlers.postgres._server_connection import ServerConnection
 
 SECONDS_TO_ANSWER = 30.0
 
 
 @contextmanager
-def session(url: str, schema: str | None = None, *, writes: bool = True) -> Generator[Session]:
-    """Give a session, whose schema may have no tables yet."""
+def server_connection(
+    url: str, schema: str | None = None, *, writes: bool = True
+) -> Generator[ServerConnection]:
+    """Give a connection, whose schema may have no tables yet."""
     made = connect(parse_url(url, schema), writes=writes, seconds_to_answer=SECONDS_TO_ANSWER)
     try:
         yield made
@@ -33,7 +35,7 @@ def connected(
     url: str, schema: str | None = None, *, writes: bool = True
 ) -> Generator[PostgresConnection]:
     """Give a connection with all statements, and make the tables, if it writes."""
-    with session(url, schema, writes=writes) as made:
+    with server_connection(url, schema, writes=writes) as made:
         connection = PostgresConnection(made, writes=writes)
         try:
             yield connection

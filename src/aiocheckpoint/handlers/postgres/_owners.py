@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from aiocheckpoint._model.start_record import Loss
     from aiocheckpoint.handlers.leased import OwnerBeat, SeenOwner
-    from aiocheckpoint.handlers.postgres._session import Session
+    from aiocheckpoint.handlers.postgres._server_connection import ServerConnection
 
 __all__ = [
     "begin_session",
@@ -62,21 +62,21 @@ _SECONDS_UP = (
 _SESSION_BITS = 63
 
 
-def begin_session(session: Session) -> str | None:
+def begin_session(server: ServerConnection) -> str | None:
     """Note that the server is up, and take the lock by which others see that this session lives.
 
     Returns:
         The name of the session. None behind a pooler.
     """
-    session.write(_BEGIN_UPTIME)
-    if session.is_pooled:
+    server.write(_BEGIN_UPTIME)
+    if server.is_pooled:
         return None
     name = str(secrets.randbits(_SESSION_BITS))
-    session.rows("SELECT pg_advisory_lock(%s::bigint)", (name,), doing="writing")
+    server.rows("SELECT pg_advisory_lock(%s::bigint)", (name,), doing="writing")
     return name
 
 
-def end_session_before(session: Session, owner: OwnerBeat) -> None:
+def end_session_before(server: ServerConnection, owner: OwnerBeat) -> None:
     """End the session in which an owner has beaten before, if the server still has it.
 
     The network may have delayed a statement of it. Behind those of the new session, it would store
@@ -84,25 +84,25 @@ def end_session_before(session: Session, owner: OwnerBeat) -> None:
     """
     if owner.session is not None:
         values = {"id": owner.id, "session": owner.session, "milliseconds": _MILLISECONDS_TO_END}
-        session.rows(_END_SESSION_BEFORE, values, doing="writing")
+        server.rows(_END_SESSION_BEFORE, values, doing="writing")
 
 
-def heartbeat(session: Session, owner: OwnerBeat) -> None:
+def heartbeat(server: ServerConnection, owner: OwnerBeat) -> None:
     """See `StoreConnection.heartbeat`."""
     values = {name: _ascii(value) for name, value in owner._asdict().items()}
-    session.write(_HEARTBEAT, values)
+    server.write(_HEARTBEAT, values)
 
 
-def owners(session: Session, ids: Collection[str] | None) -> list[SeenOwner]:
+def owners(server: ServerConnection, ids: Collection[str] | None) -> list[SeenOwner]:
     """See `StoreConnection.owners`."""
     if ids is None:
-        found = session.rows(_OWNERS)
+        found = server.rows(_OWNERS)
     else:
-        found = session.rows(f"{_OWNERS} WHERE owners.id = ANY(%(ids)s)", {"ids": list(ids)})
+        found = server.rows(f"{_OWNERS} WHERE owners.id = ANY(%(ids)s)", {"ids": list(ids)})
     return [owner for row in found if (owner := seen_owner(row)) is not None]
 
 
-def seconds_up(session: Session) -> float:
+def seconds_up(server: ServerConnection) -> float:
     """How long the server has been up, as far as its processes know: without a crash or failover.
 
     A server whose sessions have all ended in a crash of one of them keeps the time of its start. So
@@ -110,18 +110,18 @@ def seconds_up(session: Session) -> float:
     (https://www.postgresql.org/docs/current/sql-createtable.html), into which the first process
     that connects puts the time.
     """
-    ((seconds,),) = session.rows(_SECONDS_UP)
+    ((seconds,),) = server.rows(_SECONDS_UP)
     return float(seconds)
 
 
-def free(session: Session, owner_id: str, loss: Loss | None) -> None:
+def free(server: ServerConnection, owner_id: str, loss: Loss | None) -> None:
     """See `StoreConnection.free`."""
-    session.write(_FREE, {"id": owner_id, "loss": loss})
+    server.write(_FREE, {"id": owner_id, "loss": loss})
 
 
-def note_draining(session: Session, owner_id: str) -> None:
+def note_draining(server: ServerConnection, owner_id: str) -> None:
     """See `StoreConnection.note_draining`."""
-    session.write(_NOTE_DRAINING, {"id": owner_id})
+    server.write(_NOTE_DRAINING, {"id": owner_id})
 
 
 def _ascii(value: object) -> object:

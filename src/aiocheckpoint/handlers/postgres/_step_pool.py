@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from aiocheckpoint.handlers.leased._patience import Patience
-    from aiocheckpoint.handlers.postgres._session import Session
+    from aiocheckpoint.handlers.postgres._server_connection import ServerConnection
     from aiocheckpoint.handlers.postgres._store import PostgresStore
 
-__all__ = ["BegunTransaction", "StepSessions", "execute", "execute_raw", "is_read_only"]
+__all__ = ["BegunTransaction", "StepConnectionPool", "execute", "execute_raw", "is_read_only"]
 
 _IDLE_SECONDS = 60.0
 """A connection that was not used for so long is closed when another one is given back."""
@@ -57,7 +57,7 @@ class BegunTransaction(NamedTuple):
     name: str
 
 
-class StepSessions:
+class StepConnectionPool:
     """The connections of one handler for the transactions of steps.
 
     Args:
@@ -128,14 +128,14 @@ class StepSessions:
     def connect(self) -> PostgresConnection:
         """Make a connection whose session has no settings of the library."""
         store = self._store
-        session = connect(store.address, writes=True, seconds_to_answer=store.seconds_to_answer)
+        server = connect(store.address, writes=True, seconds_to_answer=store.seconds_to_answer)
         try:
-            connection = PostgresConnection(session, writes=False)
-            session.link.prepare_threshold = None  # A reset of the session deletes the plans.
-            if not session.is_pooled:
-                execute(session, "DISCARD ALL")
+            connection = PostgresConnection(server, writes=False)
+            server.link.prepare_threshold = None  # A reset of the session deletes the plans.
+            if not server.is_pooled:
+                execute(server, "DISCARD ALL")
         except BaseException:
-            session.close()
+            server.close()
             raise
         return connection
 
@@ -196,7 +196,7 @@ class StepSessions:
                 self._idle.popleft()[0].close()
 
 
-def execute(session: Session, statements: str) -> list[tuple[str, ...]]:
+def execute(server: ServerConnection, statements: str) -> list[tuple[str, ...]]:
     """Execute statements without values, which go to the server in one message.
 
     Returns:
@@ -206,15 +206,15 @@ def execute(session: Session, statements: str) -> list[tuple[str, ...]]:
         StorageError: The server refuses them, or is out of reach.
     """
     try:
-        return execute_raw(session, statements)
+        return execute_raw(server, statements)
     except psycopg.Error as error:
-        failure = translate_error(error, session.address, "writing")
+        failure = translate_error(error, server.address, "writing")
     raise failure
 
 
-def execute_raw(session: Session, statements: str) -> list[tuple[str, ...]]:
+def execute_raw(server: ServerConnection, statements: str) -> list[tuple[str, ...]]:
     """Do as `execute`, and raise psycopg's errors."""
-    cursor = session.link.execute(statements.encode())
+    cursor = server.link.execute(statements.encode())
     rows: list[tuple[str, ...]] = []
     while True:
         rows = rows if cursor.description is None else cursor.fetchall()
@@ -222,16 +222,16 @@ def execute_raw(session: Session, statements: str) -> list[tuple[str, ...]]:
             return rows
 
 
-def _find_begin_words(session: Session) -> str:
+def _find_begin_words(server: ServerConnection) -> str:
     """Find out how a transaction begins on this server."""
     words = f"BEGIN; SET LOCAL {_CHECK_CLIENT}"
     try:
-        session.link.execute(f"{words}; ROLLBACK".encode())
+        server.link.execute(f"{words}; ROLLBACK".encode())
     except psycopg.errors.InvalidParameterValue:
-        execute(session, "ROLLBACK")
+        execute(server, "ROLLBACK")
         return "BEGIN"
     except psycopg.Error as error:
-        failure = translate_error(error, session.address, "writing")
+        failure = translate_error(error, server.address, "writing")
     else:
         return words
     raise failure
@@ -249,12 +249,12 @@ def _close_all(idle: deque[tuple[PostgresConnection, float]]) -> None:
             idle.pop()[0].close()
 
 
-_living: weakref.WeakSet[StepSessions] = weakref.WeakSet()
+_living: weakref.WeakSet[StepConnectionPool] = weakref.WeakSet()
 
 
 def _reset_all() -> None:
-    for sessions in list(_living):
-        sessions.reset()
+    for pool in list(_living):
+        pool.reset()
 
 
 if hasattr(os, "register_at_fork"):
