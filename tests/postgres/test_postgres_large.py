@@ -12,7 +12,7 @@ from postgres_connections import connected, register
 from aiocheckpoint._snapshot.target import MemoryTarget
 from aiocheckpoint.errors import StorageError
 from aiocheckpoint.handlers.leased import Claim, LeaseRecord, Save
-from aiocheckpoint.handlers.postgres import PostgresStateHandler, _session
+from aiocheckpoint.handlers.postgres import PostgresStateHandler, _server_connection
 from aiocheckpoint.handlers.postgres._packing import Whole, WholeDumper
 from aiocheckpoint.handlers.postgres._store import PostgresStore
 
@@ -98,7 +98,7 @@ def test_grown_connection_is_given_up(
     count: int, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A connection that has carried a large snapshot is replaced: libpq never frees its buffer."""
-    monkeypatch.setattr(_session, "_LARGE_BYTES", MEGABYTE)
+    monkeypatch.setattr(_server_connection, "_LARGE_BYTES", MEGABYTE)
     handler = PostgresStateHandler(database_url)
     header = handler.patched(None, "a", 0)
     with connected(database_url) as connection:
