@@ -1,0 +1,245 @@
+"""Runs of `engine_flow` that engines execute while their workers are killed, and their checks."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from engine_steps import STEPS, first_states, last_state, make_flow, run_id
+from locations import PROGRAMS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from aiocheckpoint import CheckpointFlow
+
+PATIENCE = 100.0
+_LINE = len("begin order-100 a  12345\n") + 64
+
+
+@dataclass(frozen=True)
+class Times:
+    """How often the steps of all runs were executed.
+
+    Attributes:
+        begun: By run and step, how often it began.
+        ended: By run and step, how often it ended.
+    """
+
+    begun: Counter[tuple[str, str]]
+    ended: Counter[tuple[str, str]]
+
+    @property
+    def begun_again(self) -> int:
+        """The number of steps that began once too often, each time counted."""
+        return self.begun.total() - len(self.begun)
+
+    @property
+    def ended_again(self) -> int:
+        """The number of steps that ended once too often, each time counted."""
+        return self.ended.total() - len(self.ended)
+
+
+@dataclass(frozen=True)
+class EngineRuns:
+    """So many runs, their store and their log.
+
+    Attributes:
+        folder: Where the log is.
+        store: The store of the flow.
+        count: The number of runs.
+        seconds: The least and the most seconds that a step takes.
+        options: Options of the flow.
+    """
+
+    folder: Path
+    store: str
+    count: int
+    seconds: tuple[float, float] = (0.02, 0.08)
+    options: Mapping[str, object] = field(default_factory=dict[str, object])
+
+    @property
+    def log(self) -> Path:
+        """The log of the steps."""
+        return self.folder / "log"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The variables by which processes find the flow, beside its store."""
+        seconds = " ".join(map(str, self.seconds))
+        return {**flow_environment(self.log, self.options), "ENGINE_SECONDS": seconds}
+
+    def flow(self) -> CheckpointFlow:
+        """Make the flow."""
+        return make_flow(self.store, **self.options)
+
+    def submit(self) -> None:
+        """Queue all runs."""
+        cp = self.flow()
+        assert {one.status for one in cp.submit(first_states(self.count))} == {"queued"}
+        cp.handler.close()
+
+    def finished(self) -> bool:
+        """Whether all runs have finished."""
+        cp = self.flow()
+        try:
+            return cp.count("status")["finished"] == self.count
+        finally:
+            cp.handler.close()
+
+    def await_share(self, share: float) -> None:
+        """Wait until about this share of all steps is done, by the size of the log."""
+        size = share * 2 * _LINE * len(STEPS) * self.count
+        await_true(lambda: self.log.exists() and self.log.stat().st_size >= size)
+
+    def check(self) -> Times:
+        """Check that each run ended once, in order, with one key for each step."""
+        self._check_stored()
+        begun, ended = Counter[tuple[str, str]](), Counter[tuple[str, str]]()
+        keys = defaultdict[tuple[str, str], set[str]](set)
+        last = dict[str, int]()
+        for line in self.log.read_text("ascii").splitlines():
+            word, run, step, key, _ = line.split(" ")
+            keys[run, step].add(key)
+            (begun if word == "begin" else ended)[run, step] += 1
+            if word == "begin":
+                assert STEPS.index(step) >= last.get(run, 0), f"a stored step runs again: {line}"
+                last[run] = STEPS.index(step)
+        assert len(begun) == len(ended) == len(STEPS) * self.count
+        assert {len(of_step) for of_step in keys.values()} == {1}, "a step had two keys"
+        assert len(set[str]().union(*keys.values())) == len(keys), "two steps had one key"
+        return Times(begun, ended)
+
+    def _check_stored(self) -> None:
+        cp = self.flow()
+        headers = {str(header.run_id): header for header in cp.runs()}
+        assert headers.keys() == first_states(self.count).keys()
+        assert {(one.status, one.number) for one in headers.values()} == {("finished", 1)}
+        for number in range(self.count):
+            assert cp.read(run_id(number)) == {**last_state(number), "checkpoint_index": 0}
+        cp.handler.close()
+
+
+def flow_environment(log: Path, options: Mapping[str, object]) -> dict[str, str]:
+    """Give the variables by which processes find a flow in tests/programs, beside its store."""
+    paths = [str(PROGRAMS), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {
+        "ENGINE_LOG": str(log),
+        "ENGINE_OPTIONS": json.dumps(dict(options)),
+        "PYTHONPATH": os.pathsep.join(paths),
+    }
+
+
+def await_true(holds: Callable[[], bool]) -> None:
+    """Wait for a condition."""
+    deadline = time.monotonic() + PATIENCE
+    while not holds():
+        assert time.monotonic() < deadline, "nothing goes on any more"
+        time.sleep(0.01)
+
+
+def _handles_sigterm(pid: int) -> bool:
+    """Whether a process has got as far as to handle it, see proc_pid_status(5)."""
+    status = Path(f"/proc/{pid}/status").read_text("ascii")
+    caught = int(re.findall(r"^SigCgt:\s*([0-9a-f]+)$", status, re.MULTILINE)[0], 16)
+    return bool(caught >> (signal.SIGTERM - 1) & 1)
+
+
+@dataclass(frozen=True)
+class Host:
+    """Where a process is started.
+
+    Attributes:
+        store: The store as that host knows it.
+        before: The words before a command that is executed there.
+    """
+
+    store: str
+    before: Sequence[str] = ()
+
+
+@dataclass
+class WorkProcesses:
+    """Processes of the command `aiocheckpoint work`, which are killed and started again.
+
+    Attributes:
+        environment: The variables of the flow.
+        limit: The most runs that each has at once.
+        hosts: Where each is started.
+        target: The flow.
+        processes: The processes.
+    """
+
+    environment: Mapping[str, str]
+    limit: int
+    hosts: Sequence[Host]
+    target: str = "engine_flow:cp"
+    processes: list[subprocess.Popen[str]] = field(default_factory=list[subprocess.Popen[str]])
+
+    def start(self) -> None:
+        """Start them all."""
+        self.processes = [self._start(number) for number in range(len(self.hosts))]
+
+    def kill(self, number: int) -> None:
+        """Kill one, and start another in its place."""
+        self.processes[number].kill()
+        self.processes[number].communicate()
+        self.processes[number] = self._start(number)
+
+    def drain(self) -> None:
+        """End all by SIGTERM, and check that each ends in good order."""
+        for process in self.processes:
+            await_true(partial(_handles_sigterm, process.pid))
+            process.send_signal(signal.SIGTERM)
+        for process in self.processes:
+            _, words = process.communicate(timeout=PATIENCE)
+            assert process.returncode == 0, words
+
+    def close(self) -> None:
+        """Kill those that are left."""
+        for process in self.processes:
+            process.kill()
+            process.communicate()
+
+    def _start(self, number: int) -> subprocess.Popen[str]:
+        host = self.hosts[number]
+        work = [sys.executable, "-m", "aiocheckpoint", "work", self.target]
+        return subprocess.Popen(
+            [*host.before, *work, "--limit", str(self.limit)],
+            env={**os.environ, **self.environment, "ENGINE_STORE": host.store},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+
+def kill_at_random(runs: EngineRuns, kill: Callable[[int], None], kills: int, of: int) -> None:
+    """Kill workers at random moments, spread over the work.
+
+    Args:
+        runs: The runs.
+        kill: Kills the worker of a number.
+        kills: How many times.
+        of: The number of workers, which are killed in turn.
+    """
+    seed = random.SystemRandom().randrange(1 << 32)
+    rng = random.Random(seed)  # noqa: S311 - no secret
+    try:
+        for number in range(kills):
+            runs.await_share(0.8 * (number + rng.random()) / kills)
+            time.sleep(rng.random() * 0.05)
+            kill(number % of)
+    except BaseException as error:
+        error.add_note(f"the seed of the kills: {seed}")
+        raise
