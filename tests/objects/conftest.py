@@ -16,9 +16,25 @@ WEED = Path(sysconfig.get_path("scripts")) / "weed"
 MISSING = bool(missing("obstore")) or not WEED.exists()
 
 if not MISSING:
-    from object_fixtures import bucket, bucket_url, object_keys, objects, own_objects
+    from object_fixtures import (
+        bucket,
+        bucket_url,
+        object_keys,
+        objects,
+        own_objects,
+        proxy,
+        proxy_url,
+    )
 
-    __all__ = ["bucket", "bucket_url", "object_keys", "objects", "own_objects"]
+    __all__ = [
+        "bucket",
+        "bucket_url",
+        "object_keys",
+        "objects",
+        "own_objects",
+        "proxy",
+        "proxy_url",
+    ]
 
 
 def pytest_pycollect_makemodule(

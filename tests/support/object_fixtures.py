@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from object_proxy import object_proxy
 from object_server import ADMIN, object_server
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
+    from object_proxy import ObjectProxy
     from object_server import ObjectServer
 
 
@@ -37,6 +39,19 @@ def bucket(objects: ObjectServer) -> str:
 def bucket_url(objects: ObjectServer, bucket: str, object_keys: None) -> str:
     """Give the URL of a folder in an empty bucket, whose credentials the environment has."""
     return objects.url(bucket, "work")
+
+
+@pytest.fixture
+def proxy(objects: ObjectServer, object_keys: None) -> Generator[ObjectProxy]:
+    """Give a proxy before the server of all tests."""
+    with object_proxy(objects) as started:
+        yield started
+
+
+@pytest.fixture
+def proxy_url(objects: ObjectServer, bucket: str, proxy: ObjectProxy) -> str:
+    """Give the URL of a folder in an empty bucket, behind the proxy."""
+    return objects.url(bucket, "work", endpoint=proxy.endpoint)
 
 
 @pytest.fixture

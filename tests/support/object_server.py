@@ -22,7 +22,7 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.error import HTTPError, URLError
-from urllib.parse import urlencode
+from urllib.parse import unquote, urlencode
 from urllib.request import Request, urlopen
 
 import obstore
@@ -150,6 +150,15 @@ class ObjectServer:
             retry_config={"max_retries": 0},
         )
 
+    def sign_put(self, target: str) -> str:
+        """Return a signed URL for a PUT of the administrator.
+
+        Args:
+            target: The path of the object, which begins with its bucket.
+        """
+        bucket, _, key = unquote(target.lstrip("/")).partition("/")
+        return obstore.sign(self.store(bucket), "PUT", key, timedelta(minutes=5))
+
     def create_bucket(self) -> str:
         """Create an empty bucket, and return its name."""
         name = f"bucket-{os.getpid()}-{next(self._numbers)}"
@@ -222,10 +231,9 @@ class ObjectServer:
         return False
 
     def _create(self, bucket: str) -> None:
-        # S3 has no object without a name: the request creates the bucket.
-        url = obstore.sign(self.store(bucket), "PUT", "", timedelta(minutes=5))
         try:
-            with urlopen(Request(url, method="PUT"), timeout=PATIENCE):  # noqa: S310
+            # S3 has no object without a name: the request creates the bucket.
+            with urlopen(Request(self.sign_put(bucket), method="PUT"), timeout=PATIENCE):  # noqa: S310
                 pass
         except HTTPError as error:
             if error.code != HTTPStatus.CONFLICT:  # It is there.
