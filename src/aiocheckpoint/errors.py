@@ -180,7 +180,8 @@ class UnknownHandlerError(CheckpointError, NotImplementedError):
 
     def __init__(self, handler: str, known: Sequence[str]) -> None:
         super().__init__(
-            f"there is no state handler {handler!r}. The handlers known by name are "
+            f"there is no state handler {handler!r}.{_messages.meant_handler(handler, known)} The "
+            "handlers known by name are "
             f"{', '.join(map(repr, known))} (also as the scheme of a path, as in "
             "'sqlite:///runs.db'). Install the package that provides it by the entry point group "
             "'aiocheckpoint.handlers', or pass a class with read() and write(state)."

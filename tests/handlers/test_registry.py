@@ -80,7 +80,7 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
 @pytest.mark.usefixtures("installed")
 @pytest.mark.parametrize(
     ("path", "handler"),
-    [("bucket/runs", "cloud"), ("cloud://bucket/runs", "local"), ("s+t://bucket/runs", "sqlite")],
+    [("bucket/runs", "cloud"), ("cloud://bucket/runs", "local"), ("S+T://bucket/runs", "cloud")],
 )
 def test_installed_handler(path: str, handler: str) -> None:
     """A name or scheme of an installed distribution makes its handler, with its own options."""

@@ -227,6 +227,17 @@ def test_bad_options(options: dict[str, Any], kind: type[CheckpointError]) -> No
         open_handler("postgresql://host.invalid/shop", **options)
 
 
+@pytest.mark.parametrize("make", [CheckpointFlow, open_handler, PostgresStateHandler])
+def test_option_of_libpq(make: Any) -> None:  # noqa: ANN401
+    """An option of libpq belongs into the URL, and its value is not shown."""
+    with pytest.raises(InvalidValueError, match=r"sslpassword= is no.*DATABASE\?option=") as info:
+        make("postgresql://host.invalid/shop", sslpassword=CANARY)
+    assert CANARY not in chained(info.value)
+    with pytest.raises(InvalidValueError) as info:
+        make("postgresql://host.invalid/shop", nonsense=CANARY)
+    assert "libpq" not in str(info.value)
+
+
 @pytest.mark.parametrize("url", ["postgresql://ann:canary@host", "postgres:///", "postgres://h/?a"])
 def test_url_without_a_name(url: str) -> None:
     """A URL without a path names neither a flow nor a database, and both are asked for."""

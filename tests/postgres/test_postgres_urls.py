@@ -17,6 +17,7 @@ CANARY = "canary"
     [
         ("postgresql://ann:canary@host/shop", "postgresql://host/shop"),
         ("postgres://ann@host:5433/shop", "postgresql://host:5433/shop"),
+        ("POSTGRESQL://ann@host/shop", "postgresql://host/shop"),
         ("postgresql://a:1,b:2/shop?user=canary", "postgresql://a:1,b:2/shop"),
         ("postgresql://a,b:2/shop", "postgresql://a,b:2/shop"),
         ("postgresql://[::1]:5433/shop", "postgresql://[::1]:5433/shop"),
@@ -80,6 +81,9 @@ def test_options_reach_libpq() -> None:
         ("postgresql://host:canary/shop", "must be encoded"),
         ("postgresql://host:123456/shop", "above 65535"),
         ("postgresql://host/shop?schema=pg_canary", "keeps such names"),
+        ("postgresql://host/shop?lease=canary", r"CheckpointFlow\(url, lease=\.\.\.\)"),
+        ("postgresql://host/shop?patience=canary", r"CheckpointFlow\(url, patience=\.\.\.\)"),
+        ("postgresql://host/shop?sslmode=require&name=canary", r"CheckpointFlow\(url, name="),
     ],
 )
 def test_refused(url: str, words: str) -> None:

@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from aiocheckpoint._cli.problems import UsageProblem
 from aiocheckpoint._cli.target_hints import module_hint, source_of
-from aiocheckpoint.handlers._urls import redact_url, url_scheme, without_password
+from aiocheckpoint.errors import InvalidValueError
+from aiocheckpoint.handlers._urls import (
+    redact_url,
+    refuse_mistaken,
+    url_scheme,
+    without_password,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -37,13 +43,17 @@ class Target(NamedTuple):
         """Tell a target's kind by its form. A file of that name is a bare store.
 
         Raises:
-            UsageProblem: The text is empty, or leads to Python source.
+            UsageProblem: The text is empty, leads to Python source, or is a connection string.
         """
         if not text:
             raise UsageProblem("the target is empty. Give a path, a URL or package.module:flow.")
         source = source_of(text)
         if source is not None:
             raise UsageProblem(f"{source} is Python source, and no store.{module_hint(text)}")
+        try:
+            refuse_mistaken(text)
+        except InvalidValueError as error:
+            raise UsageProblem(str(error)) from None
         return cls(text, bool(_MODULE.fullmatch(text)) and not os.path.lexists(text))
 
     @property

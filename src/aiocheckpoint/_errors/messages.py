@@ -14,6 +14,7 @@ __all__ = [
     "describe_drained",
     "describe_refused",
     "describe_unstored",
+    "meant_handler",
     "reset_call",
 ]
 
@@ -23,6 +24,15 @@ MEMORY_MAP = "a part of a memory map"
 """The noun in the reason for a value that is to be copied."""
 _TAKE_ERROR = "import sys; error = sys.last_value"
 _KEPT = {"state": "error.state", "data": 'error.state["checkpoint_data"]'}
+
+
+def meant_handler(name: str, known: Sequence[str]) -> str:
+    """Say which handler a name was probably meant for, as "postgresql" by "postgresql+asyncpg"."""
+    from difflib import get_close_matches  # noqa: PLC0415 - for an error alone
+
+    base = name.lower().partition("+")[0]
+    meant = [base] if base in known else get_close_matches(base, known, 1)
+    return f" Did you mean {meant[0]!r}?" if meant else ""
 
 
 def reset_call(run_id: str | None) -> str:

@@ -11,7 +11,7 @@ from aiocheckpoint._snapshot.signing import make_signer
 from aiocheckpoint.errors import InvalidValueError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from collections.abc import Set as AbstractSet
 
     from aiocheckpoint._snapshot.signing import Secret
@@ -35,23 +35,48 @@ class SnapshotOptions(TypedDict, total=False):
     verify: bool
 
 
-def refuse_unknown(options: Iterable[str], accepted: Iterable[str], handler: str) -> None:
-    """Raise InvalidValueError for the first option that a handler does not take."""
+def refuse_unknown(
+    options: Iterable[str],
+    accepted: Iterable[str],
+    handler: str,
+    hint: Callable[[str], str] | None = None,
+) -> None:
+    """Check that a handler takes all options.
+
+    Args:
+        options: The options.
+        accepted: Those that it takes.
+        handler: Its name, for the error.
+        hint: Gives the end of the error for an option, which begins with a space, or "".
+
+    Raises:
+        InvalidValueError: It does not take one of them.
+    """
     names = list(accepted)
     for option in options:
         if option not in names:
             listed = ", ".join(f"{name}=" for name in names) or "none"
-            raise InvalidValueError(f"{option}= is no option of {handler}, which takes {listed}.")
+            where = "" if hint is None else hint(option)
+            raise InvalidValueError(
+                f"{option}= is no option of {handler}, which takes {listed}.{where}"
+            )
 
 
-def make_codec(flow: str, options: SnapshotOptions) -> Codec:
+def make_codec(
+    flow: str, options: SnapshotOptions, hint: Callable[[str], str] | None = None
+) -> Codec:
     """Make the codec of a flow from the options of its handler.
+
+    Args:
+        flow: Name of the flow.
+        options: The options.
+        hint: See `refuse_unknown`.
 
     Raises:
         InvalidTypeError, InvalidValueError: An option is invalid.
     """
     # Also checked here: a class made directly takes any name in **options.
-    refuse_unknown(options, SnapshotOptions.__annotations__, "this handler")
+    refuse_unknown(options, SnapshotOptions.__annotations__, "this handler", hint)
     return Codec(
         make_signer(options["secret"], flow) if "secret" in options else None,
         checked_allow(options["allow"]) if "allow" in options else None,

@@ -66,8 +66,14 @@ class SnapshotPort(StartPort, EndingPort, ProgressPort, NoticePort, ABC):
 
     def __init__(self, flow: str = "", **options: Unpack[SnapshotOptions]) -> None:
         self.flow = checked_flow(flow)
-        self.codec = make_codec(flow, options)
+        self.codec = make_codec(flow, options, self._option_hint)
         self.key_ids = () if self.codec.signer is None else self.codec.signer.ids
+
+    @classmethod
+    def _option_hint(cls, option: str) -> str:
+        """The end of the error for an option that is unknown: where it belongs, or ""."""
+        del option
+        return ""
 
     @abstractmethod
     def locate(self, run_id: str | None = None) -> str:

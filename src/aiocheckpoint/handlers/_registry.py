@@ -51,6 +51,10 @@ CONSTRUCTORS: dict[str, Callable[..., Any]] = {"local": LocalStateHandler}
 It begins as gumly's does, so that programs can look up the handler that they replace."""
 
 
+_DEFAULT = "local"
+"""The name of a handler that counts as not given."""
+
+
 class HandlerOptions(SnapshotOptions, total=False):
     """The options that `CheckpointFlow` and `open_handler` pass on to a built-in handler.
 
@@ -149,11 +153,12 @@ def make_handler(
         MissingExtraError: The handler needs a module that is not installed.
         InvalidTypeError: `handler` is no name, class or object with `read` and `write`.
         InvalidValueError: An option does not belong to the handler, the handler signs for
-            another flow, or a registered handler cannot be imported.
+            another flow, a registered handler cannot be imported, or the URL is of another handler
+            than the one named.
     """
     registered = isinstance(handler, str)
     if registered:
-        handler = find_class(url_scheme(state_path) or handler, constructors)
+        handler = find_class(_name_of(state_path, handler, constructors), constructors)
     if isinstance(handler, type) or registered:
         instance = _construct(handler, state_path, flow, options)
     else:
@@ -168,6 +173,25 @@ def make_handler(
     return instance
 
 
+def _name_of(
+    state_path: object, handler: str, constructors: Mapping[str, Callable[..., Any]]
+) -> str:
+    """The name of the handler: the scheme of a URL, or the name that was given beside a path."""
+    scheme = url_scheme(state_path)
+    if scheme is None:
+        return handler
+    written = str(state_path)[: len(scheme)]  # A program may have registered upper case.
+    found = written if written in constructors else scheme
+    if handler not in {_DEFAULT, found} and find_class(handler, constructors) is not find_class(
+        found, constructors
+    ):
+        raise InvalidValueError(
+            f"handler={handler!r} is no handler for a URL of {found!r}. Leave handler= out: the "
+            "scheme of a URL names its handler."
+        )
+    return found
+
+
 def _construct(handler: Any, state_path: object, flow: str, options: Mapping[str, Any]) -> Any:  # noqa: ANN401
     accepted, takes_any = _options_of(handler)
     named: dict[str, Any] = {}
@@ -175,7 +199,8 @@ def _construct(handler: Any, state_path: object, flow: str, options: Mapping[str
         accepted.remove("flow")  # The name of the flow is no option.
         named["flow"] = flow
     if not takes_any:
-        refuse_unknown(options, accepted, _describe(handler))
+        hint = handler._option_hint if _is_state_handler_class(handler) else None  # noqa: SLF001
+        refuse_unknown(options, accepted, _describe(handler), hint)
     return handler(state_path, **named, **options)
 
 

@@ -7,13 +7,16 @@ import re
 from pathlib import PurePath
 
 from aiocheckpoint.errors import InvalidValueError, StorageError
+from aiocheckpoint.handlers._mistaken_urls import find_mistake
 
 __all__ = [
+    "DATABASES",
     "absolute_path",
     "flow_name",
+    "is_database_file",
     "redact_url",
+    "refuse_mistaken",
     "refuse_nameless",
-    "refuse_one_colon",
     "url_scheme",
     "without_password",
 ]
@@ -26,12 +29,13 @@ _ASSIGNMENT = re.compile(
 )
 _DATABASE_FILE = "sqlite:///"
 _SERVER = re.compile(
-    r"(?P<scheme>postgres(?:ql)?://)(?:(?P<user>[^:@/?#]*)(?::[^@/?#]*)?@)?(?P<place>[^@?#=;]*)"
+    r"(?P<scheme>(?i:postgres(?:ql)?)://)(?:(?P<user>[^:@/?#]*)(?::[^@/?#]*)?@)?(?P<place>[^@?#=;]*)"
     r"(?:\?(?P<query>(?:[a-z_]+=[^@?#&]*(?:&|\Z))*))?"
 )
 _PASSWORD = re.compile(r"(?:password|sslpassword)=")
 _DATABASE_SERVERS = frozenset({"postgresql", "postgres"})
-_DSN = re.compile(r"\w+\s*=\s*(?:'(?:\\.|[^'\\])*'|[^\s;]*)[\s;]+\w+\s*=")
+DATABASES = _DATABASE_SERVERS | {"sqlite"}
+"""The schemes of databases, which are never paths of files."""
 
 
 def absolute_path(path: str) -> str:
@@ -54,19 +58,29 @@ def absolute_path(path: str) -> str:
 
 
 def url_scheme(path: object) -> str | None:
-    """The scheme of a URL. None for any other text, or for a path that is no text."""
+    """The scheme of a URL in lower case. None for any other text, or for a path that is no text.
+
+    Upper and lower case are one scheme (https://www.rfc-editor.org/rfc/rfc3986#section-3.1).
+    """
     found = _SCHEME.match(path) if isinstance(path, str) else None
-    return None if found is None else found[1]
+    return None if found is None else found[1].lower()
 
 
-def refuse_one_colon(path: str) -> None:
-    """Raise InvalidValueError for a URL of a database file that lacks its slashes."""
-    scheme, _, file = path.partition(":")
-    if scheme.lower() == "sqlite" and not file.startswith("//"):
-        raise InvalidValueError(
-            f"{path!r} is a path, and the URL of a database file has three slashes: write "
-            f"'{_DATABASE_FILE}{file}'. For a file of that name, write './{path}'."
-        )
+def is_database_file(text: str) -> bool:
+    """Whether a text is the URL of a database file."""
+    return text[: len(_DATABASE_FILE)].lower() == _DATABASE_FILE
+
+
+def refuse_mistaken(path: str) -> None:
+    """Raise InvalidValueError for a text that is no path, as it lacks a scheme with two slashes.
+
+    Raises:
+        InvalidValueError: It is a connection string, the URL of another library, or lacks a slash.
+            The error shows no password.
+    """
+    mistake = None if url_scheme(path) is not None else find_mistake(path)
+    if mistake is not None:
+        raise InvalidValueError(mistake.problem)
 
 
 def refuse_nameless(url: str) -> None:
@@ -89,15 +103,18 @@ def redact_url(text: str) -> str:
     shown as they are, except for assignments such as `password=...`.
     """
     scheme = url_scheme(text)
-    if scheme is None or text.startswith(_DATABASE_FILE):
+    mistake = find_mistake(text) if scheme is None else None
+    if mistake is not None and mistake.shown is not None:
+        text = mistake.shown
+    if scheme is None or is_database_file(text):
         return _ASSIGNMENT.sub(r"\1=***", text)
-    rest = text[len(scheme) + len("://") :]
+    written, rest = text[: len(scheme)], text[len(scheme) + len("://") :]
     head = re.split(r"[?#]", rest, maxsplit=1)[0]
     mark, tail = rest[len(head) : len(head) + 1], rest[len(head) + 1 :]
     if "@" in tail and "@" not in head and ":" in head and not _PORT.match(head):
-        return f"{scheme}://***"  # The mark is a part of the password.
+        return f"{written}://***"  # The mark is a part of the password.
     head = _ASSIGNMENT.sub(r"\1=***", _CREDENTIALS.sub("***@", head))
-    return f"{scheme}://{head}{mark}{'***' if mark else ''}"
+    return f"{written}://{head}{mark}{'***' if mark else ''}"
 
 
 def without_password(text: str) -> str | None:
@@ -123,13 +140,17 @@ def flow_name(path: str) -> str:
     Of a URL, only host and path count: a user, password or query gets into no name. A connection
     string that holds a secret gives "flow".
     """
-    if path.startswith(_DATABASE_FILE):
+    if is_database_file(path):
         return PurePath(path.partition("?")[0]).stem
     scheme, shown = url_scheme(path), redact_url(path)
     if scheme is not None:
         head = re.split(r"[?#]", shown[len(f"{scheme}://") :])[0]
         name = PurePath(head.rpartition("***@")[2]).stem
         return "flow" if name in {"", "***"} else name
-    if shown != path and _DSN.match(path):
-        return "flow"
+    mistake = find_mistake(path)
+    if mistake is not None and shown != path:
+        if mistake.shown is None or _ASSIGNMENT.search(path):
+            return "flow"
+        scheme, _, rest = path.partition(":")
+        return flow_name(rest if url_scheme(rest) else f"{scheme}://{rest.lstrip('/')}")
     return PurePath(path).stem or PurePath(absolute_path(path)).stem or "flow"

@@ -29,10 +29,11 @@ from aiocheckpoint.handlers._leases import LockKind, checked_lock_kind
 from aiocheckpoint.handlers._query import select
 from aiocheckpoint.handlers._retention import Keep, checked_keep
 from aiocheckpoint.handlers._urls import (
+    DATABASES,
     absolute_path,
     flow_name,
     redact_url,
-    refuse_one_colon,
+    refuse_mistaken,
     url_scheme,
 )
 from aiocheckpoint.handlers.local._backup import back_up
@@ -124,10 +125,17 @@ class LocalStateHandler(RecordFiles):
         **options: Unpack[SnapshotOptions],
     ) -> None:
         text = checked_path(path)
-        if url_scheme(text) is not None and redact_url(text) != text:
+        keeps_files = (
+            type(self).write is StateHandler.write
+        )  # A subclass may store dicts otherwise.
+        if keeps_files:
+            refuse_mistaken(text)
+        is_other = keeps_files and url_scheme(text) in DATABASES
+        if is_other or (url_scheme(text) is not None and redact_url(text) != text):
             # The path stands in errors and file names.
             raise InvalidValueError(
-                f"{redact_url(text)!r} is the URL of a server, and {type(self).__name__} takes the "
+                f"{redact_url(text)!r} is the URL of a database or server, and "
+                f"{type(self).__name__} takes the "
                 "path of a file or directory. CheckpointFlow(url) finds a handler by the scheme."
             )
         super().__init__(flow_name(text) if flow is None else flow, **options)
@@ -138,8 +146,7 @@ class LocalStateHandler(RecordFiles):
         self.lease: float | None = seconds if self.locking == "lease" else None
         # The working directory may change between two snapshots of one run.
         full = absolute_path(text)
-        if type(self).write is StateHandler.write:  # A subclass may store dicts in its own way.
-            refuse_one_colon(text)
+        if keeps_files:
             refuse_database(full)
         slashes = tuple(filter(None, (os.sep, os.altsep)))
         self._paths = RunPaths(full, directory=text.endswith(slashes) or os.path.isdir(full))
@@ -319,6 +326,7 @@ class LocalStateHandler(RecordFiles):
             raise InvalidValueError(
                 f"backup() of files copies them to a path, not to {redact_url(text)!r}."
             )
+        refuse_mistaken(text)
         full, slashes = absolute_path(text), tuple(filter(None, (os.sep, os.altsep)))
         is_directory = self._paths.is_directory or text.endswith(slashes) or os.path.isdir(full)
         back_up(self._paths, RunPaths(full, directory=is_directory))

@@ -20,7 +20,7 @@ from aiocheckpoint.handlers.postgres._reader import PostgresReader
 from aiocheckpoint.handlers.postgres._run_store import PostgresRunStore
 from aiocheckpoint.handlers.postgres._step_pool import StepConnectionPool
 from aiocheckpoint.handlers.postgres._store import PostgresStore
-from aiocheckpoint.handlers.postgres._url import parse_url
+from aiocheckpoint.handlers.postgres._url import OPTION_OF_URL, is_libpq_option, parse_url
 
 if TYPE_CHECKING:
     import os
@@ -125,6 +125,10 @@ class PostgresStateHandler(LeasedStateHandler):
             "connections=", connections, "a number of connections for steps"
         )
         self._made_step_pool: StepConnectionPool | None = None
+
+    @classmethod
+    def _option_hint(cls, option: str) -> str:
+        return f" {OPTION_OF_URL}" if is_libpq_option(option) else ""
 
     def reader(self, secret: Secret | Sequence[Secret] | None = None) -> PostgresReader:
         """Make the reader of the database, on a connection of its own for reading alone."""

@@ -22,14 +22,24 @@ from aiocheckpoint.handlers.postgres._names import DEFAULT_SCHEMA, checked_schem
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["ServerAddress", "parse_url"]
+__all__ = ["OPTION_OF_URL", "ServerAddress", "is_libpq_option", "parse_url"]
+
+OPTION_OF_URL = (
+    "libpq takes it: write it into the URL, as in postgresql://HOST/DATABASE?option=value."
+)
+"""The remedy for an option of libpq that is given by keyword."""
 
 _EXAMPLE = "postgresql://USER@HOST/DATABASE"
-_SCHEME = re.compile(r"postgres(?:ql)?://")
+_SCHEME = re.compile(r"(?i)postgres(?:ql)?://")
 _AUTHORITY = re.compile(r"[^/?]*")
 _SCHEMA_OPTION = re.compile(r"([?&])schema=([^&]*)(&|\Z)")
 _PORTS = re.compile(r"\d*(?:,\d*)*")
 _SHOWN = frozenset({"host", "hostaddr", "port", "dbname", "service", "sslmode"})
+_OURS = frozenset(
+    {"allow", "connections", "fsync", "handler", "keep", "lease", "name", "patience", "secret"}
+    | {"verify"}
+)
+"""Arguments that are no part of a URL."""
 _SHORTEST_SECRET = 4
 _HIGHEST_PORT = 65535
 
@@ -89,6 +99,8 @@ def parse_url(url: str, schema: object = None) -> ServerAddress:
             character that must be encoded. Or the schema is invalid, or given twice.
     """
     _check_marks(url)
+    scheme, _, rest = url.partition(":")
+    url = f"{scheme.lower()}:{rest}"  # libpq takes lower case alone.
     named = _SCHEMA_OPTION.search(url)
     if named is not None:
         url = url[: named.start()] + (named[1] if named[3] else "") + url[named.end() :]
@@ -142,6 +154,12 @@ def _not_read(url: str) -> InvalidValueError:
     known = _keywords()
     given = [part.partition("=")[0] for part in url.partition("?")[2].split("&")]
     unknown = [keyword for keyword in given if keyword and keyword not in known]
+    ours = [keyword for keyword in unknown if keyword in _OURS]
+    if ours:
+        return InvalidValueError(
+            f"{ours[0]}= is no option of the URL of PostgreSQL. Give it by keyword, as in "
+            f"CheckpointFlow(url, {ours[0]}=...)."
+        )
     if unknown:
         meant = get_close_matches(unknown[0], known, 1)
         return InvalidValueError(
@@ -154,6 +172,11 @@ def _not_read(url: str) -> InvalidValueError:
         "Characters such as '%', '@', '/' and spaces are encoded in a user or password, as "
         "urllib.parse.quote(text, safe='') does."
     )
+
+
+def is_libpq_option(name: str) -> bool:
+    """Whether a name is that of an option of libpq, which belongs into the URL."""
+    return name in _keywords()
 
 
 def _keywords() -> frozenset[str]:

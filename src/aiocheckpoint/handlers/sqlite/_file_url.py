@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from aiocheckpoint.errors import InvalidValueError
-from aiocheckpoint.handlers._urls import redact_url, refuse_one_colon
+from aiocheckpoint.handlers._urls import is_database_file, redact_url, refuse_mistaken
 
 __all__ = ["file_of"]
 
@@ -22,16 +22,16 @@ def file_of(text: str) -> str:
     Raises:
         InvalidValueError: A URL has a query, or names no file, or a database in memory.
     """
-    if text in _IN_MEMORY:
+    if text.lower() in _IN_MEMORY:
         raise InvalidValueError(
             f"{text!r} is no file: the database would be that of one connection. Give the path of "
             "a file, or handler=aiocheckpoint.testing.MemoryStateHandler for runs that are kept "
             "in memory."
         )
+    refuse_mistaken(text)
     if "://" not in text:
-        refuse_one_colon(text)
         return text
-    file = text[len(_SCHEME) :] if text.startswith(_SCHEME) else ""
+    file = text[len(_SCHEME) :] if is_database_file(text) else ""
     name, query, _ = file.partition("?")
     if query and not os.path.exists(file):
         raise InvalidValueError(
