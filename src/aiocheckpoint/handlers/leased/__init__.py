@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from aiocheckpoint import _public
-from aiocheckpoint.handlers.leased._requests import Claim, LeaseRecord, Release, Save
+from aiocheckpoint.handlers.leased._requests import Claim, Key, LeaseRecord, Release, Save
 from aiocheckpoint.handlers.leased._rows import (
     OwnedRow,
     OwnerBeat,
@@ -24,9 +24,11 @@ from aiocheckpoint.handlers.leased._store import LeasedStore
 if TYPE_CHECKING:
     from aiocheckpoint.handlers.leased._connection import StoreConnection
     from aiocheckpoint.handlers.leased._handler import LeasedStateHandler
+    from aiocheckpoint.handlers.leased._listener import StoreListener
 
 __all__ = [
     "Claim",
+    "Key",
     "LeaseRecord",
     "LeasedStateHandler",
     "LeasedStore",
@@ -40,12 +42,17 @@ __all__ = [
     "SeenOwner",
     "StartRow",
     "StoreConnection",
+    "StoreListener",
     "StoredRun",
 ]
 
 _public.publish(__name__, globals(), __all__)
 
-_LATE = {"LeasedStateHandler": "_handler", "StoreConnection": "_connection"}
+_LATE = {
+    "LeasedStateHandler": "_handler",
+    "StoreConnection": "_connection",
+    "StoreListener": "_listener",
+}
 """The modules of names that SQLite does without, which has its own session. They take 5 ms."""
 
 

@@ -9,7 +9,9 @@ call changes nothing that the first has done. Statements under a token have this
 Two kinds of errors leave a connection. `StoreUnreachableError` is for a store that is out of reach
 for the moment: connection lost or refused, starting up or shutting down, read-only, no connection
 free, deadlock, serialization failure. The connection is dropped then, and the requests are repeated
-over a new one. Any other trouble is a `StorageError` with the remedy in its message.
+over a new one. Where the store has ended one statement alone, as at a row that another transaction
+holds, the error's `is_of_statement` is set to True. Then the connection is kept, and requests of
+other runs do not wait. Any other trouble is a `StorageError` with the remedy in its message.
 """
 
 from __future__ import annotations
@@ -38,8 +40,8 @@ _abandoned: list[object] = []
 class StoreConnection(WritingStatements, ReadingStatements):
     """A connection to a leased store, and its statements.
 
-    The writer of a process has one that was made by `connect(writes=True)`, and calls on it all but
-    the statements that read. Those are called on other connections.
+    The writer of a process has one that was made by `connect(writes=True)`. The statements of
+    `ReadingStatements` are called on others, made by `connect(writes=False)`.
 
     Attributes:
         session: Tells this connection among those of all processes, so that others can see whether
@@ -81,6 +83,10 @@ class StoreConnection(WritingStatements, ReadingStatements):
     @abstractmethod
     def transaction(self) -> AbstractContextManager[None]:
         """Commit all that is written in a `with` block together, or nothing after an exception.
+
+        Each statement sees what others have committed before it began, as in the isolation level
+        READ COMMITTED. In a level that reads an older state, a claim might not find the row that
+        another owner has just made.
 
         The end of the block returns when the commit would outlive a crash of the store.
         """

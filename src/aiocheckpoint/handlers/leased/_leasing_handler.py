@@ -1,4 +1,4 @@
-"""The handler of a store whose runs are owned by leases: what it does through the writer alone."""
+"""The part of a handler that all stores of leases share: what it does through the writer."""
 
 from __future__ import annotations
 
@@ -41,7 +41,9 @@ _Client = TypeVar("_Client", bound="StoreClient")
 
 
 class LeasingHandler(StateHandler, Generic[_Client]):
-    """The methods that claim, write and release. A subclass reads.
+    """The methods that claim, write and release, for SQLite and for `LeasedStateHandler`.
+
+    A subclass reads.
 
     Attributes:
         keep: How many snapshots of each run are kept.

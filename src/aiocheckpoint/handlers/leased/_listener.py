@@ -1,4 +1,4 @@
-"""What the processes of a leased store tell each other: short texts, and who listens to them.
+"""Notices: short texts that the processes of a leased store tell each other, and a listener.
 
 A notice is a letter and a digest, so that nobody reads a run id or the name of a flow in the logs
 of a server. It says that something happened, and the store says what. A notice that is lost costs
@@ -10,6 +10,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from hashlib import blake2b
 from typing import TYPE_CHECKING
+
+from aiocheckpoint import _public
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -107,3 +109,6 @@ class StoreListener(ABC):
     @abstractmethod
     def abandon(self) -> None:
         """Leave the connection, which is the parent's, in a forked child."""
+
+
+_public.publish("aiocheckpoint.handlers.leased", globals(), ["StoreListener"])

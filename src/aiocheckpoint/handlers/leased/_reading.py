@@ -1,4 +1,4 @@
-"""The statements of a leased store that read, over connections other than the writer's."""
+"""The statements of a leased store that read."""
 
 from __future__ import annotations
 
@@ -16,7 +16,11 @@ __all__ = ["ReadingStatements"]
 
 
 class ReadingStatements(ABC):
-    """The statements of a `StoreConnection` that read. They need no transaction."""
+    """The statements of a `StoreConnection` that read. They need no transaction.
+
+    They are called on connections for reading. By default the writer calls two of them as well, in
+    its transaction: `read_footer` for `StoreConnection.stored`, `read_ending` for `with_ending`.
+    """
 
     @abstractmethod
     def read_snapshot(self, key: Key, kept: tuple[int, int] | None) -> tuple[bytes, bytes] | None:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from aiocheckpoint.handlers.leased._batches import Batch
     from aiocheckpoint.handlers.leased._writing import WritingStatements
 
-__all__ = ["save", "settle"]
+__all__ = ["note_outcomes", "save"]
 
 
 def save(statements: WritingStatements, batch: Batch, owner_id: str) -> None:
@@ -34,13 +34,13 @@ def save(statements: WritingStatements, batch: Batch, owner_id: str) -> None:
     done = statements.save_steps(steps) if steps else 0
     if status_changes:
         done += statements.save_statuses(status_changes, owner_id)
-    settle(statements, batch, done)
+    note_outcomes(statements, batch, done)
     if batch.retaining:  # Only the owner of a run may delete its older snapshots.
         saves = [pending.request for pending in batch.retaining if pending.error is None]
         statements.prune(saves)
 
 
-def settle(statements: WritingStatements, batch: Batch, done: int) -> None:
+def note_outcomes(statements: WritingStatements, batch: Batch, done: int) -> None:
     """Set the error of each snapshot of a batch whose lease was lost, and note requests to end.
 
     Args:

@@ -13,7 +13,7 @@ from aiocheckpoint.handlers.leased._listener import FREED, is_told_if_attended
 from aiocheckpoint.handlers.leased._news import news_of
 from aiocheckpoint.handlers.leased._processor import LeasedProcessor
 from aiocheckpoint.handlers.leased._requests import Claim, Execute, Release
-from aiocheckpoint.handlers.leased._saves import settle
+from aiocheckpoint.handlers.leased._saves import note_outcomes
 from aiocheckpoint.handlers.leased._store_session import StoreSession
 from aiocheckpoint.handlers.leased._writer import MOST_REQUESTS, Again
 
@@ -236,7 +236,7 @@ class StoreProcessor(LeasedProcessor[StoreSession]):
             return False
         runs, written = done
         set_claimed(session, batch.claims, runs, now)
-        settle(connection, batch, written)
+        note_outcomes(connection, batch, written)
         return True
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from aiocheckpoint.handlers.leased import StoredRun
+from aiocheckpoint.handlers.postgres._fencing import LEASE, OF_LEASE
 from aiocheckpoint.handlers.postgres._names import key_values, stored_bytes
 from aiocheckpoint.handlers.postgres._packing import RowStatement
 
@@ -90,9 +91,9 @@ _SELECT = RowStatement(
     _KEY,
 )
 _RECORD_START = RowStatement(
-    "UPDATE SCHEMA.runs SET status = v.status, start = v.start, lost = NULL FROM ROWS "
-    "WHERE runs.id = v.run AND runs.token = v.held",
-    {"run": "bigint", "held": "bigint", "status": "text", "start": "text"},
+    "UPDATE SCHEMA.runs SET status = v.status, start = v.start, lost = NULL "  # noqa: S608
+    f"FROM ROWS {OF_LEASE}",
+    {**LEASE, "status": "text", "start": "text"},
 )
 
 

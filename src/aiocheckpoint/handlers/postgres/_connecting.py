@@ -1,4 +1,4 @@
-"""Connecting to a server: options with defaults for writing, pooler, version and tables."""
+"""Connecting to a server: defaults of options, its version, and whether a pooler stands between."""
 
 from __future__ import annotations
 

@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
 from aiocheckpoint.handlers.leased import StoreConnection
-from aiocheckpoint.handlers.postgres import _beside, _claiming, _owners, _queueing, _saving
+from aiocheckpoint.handlers.postgres import (
+    _claiming,
+    _owners,
+    _progress_and_endings,
+    _queueing,
+    _releasing,
+    _saving,
+)
 from aiocheckpoint.handlers.postgres._notifications import notify
 from aiocheckpoint.handlers.postgres._pruning import prune_statement
 from aiocheckpoint.handlers.postgres._reading import PostgresReading
@@ -22,6 +29,7 @@ if TYPE_CHECKING:
     from aiocheckpoint.handlers._query import Query
     from aiocheckpoint.handlers.leased import (
         Claim,
+        Key,
         LeaseRecord,
         OwnerBeat,
         QueuedColumns,
@@ -32,7 +40,6 @@ if TYPE_CHECKING:
         StartRow,
         StoredRun,
     )
-    from aiocheckpoint.handlers.leased._requests import Key
     from aiocheckpoint.handlers.postgres._server_connection import ServerConnection
 
 __all__ = ["PostgresConnection"]
@@ -153,22 +160,22 @@ class PostgresConnection(PostgresReading, StoreConnection):
         _saving.prune(self.inner, saves)
 
     def release(self, releases: Sequence[Release]) -> None:
-        _beside.release(self.inner, releases)
+        _releasing.release(self.inner, releases)
 
     def delete(self, lease: LeaseRecord) -> bool:
-        return _beside.delete(self.inner, lease)
+        return _releasing.delete(self.inner, lease)
 
     def insert_queued(self, common: QueuedColumns, rows: Sequence[QueuedRow]) -> set[int]:
         return _queueing.insert_queued(self.inner, common, rows)
 
     def write_progress(self, records: Sequence[tuple[LeaseRecord, bytes]]) -> None:
-        _beside.write_progress(self.inner, records)
+        _progress_and_endings.write_progress(self.inner, records)
 
     def write_ending(self, key: Key, request: str) -> None:
-        _beside.write_ending(self.inner, key, request)
+        _progress_and_endings.write_ending(self.inner, key, request)
 
     def clear_ending(self, lease: LeaseRecord) -> None:
-        _beside.clear_ending(self.inner, lease)
+        _progress_and_endings.clear_ending(self.inner, lease)
 
     def prune_rows(self, flow: str | bytes, query: Query, *, unsigned: bool) -> int | None:
         if not self.decides(query.chosen):

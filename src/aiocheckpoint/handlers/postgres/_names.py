@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from aiocheckpoint.errors import InvalidTypeError, InvalidValueError
 
 if TYPE_CHECKING:
-    from aiocheckpoint.handlers.leased._requests import Key
+    from aiocheckpoint.handlers.leased import Key
 
 __all__ = [
     "DEFAULT_SCHEMA",

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import psycopg
 
-from aiocheckpoint.handlers.leased._listener import StoreListener
+from aiocheckpoint.handlers.leased import StoreListener
 from aiocheckpoint.handlers.postgres._errors import translate_error
 
 if TYPE_CHECKING:

@@ -26,7 +26,8 @@ __all__ = ["ReadOnlyDatabase"]
 _SECONDS_TO_ANSWER = 300.0
 """Sums of millions of runs take long. The kernel finds out sooner that a network is dead."""
 _abandoned: list[object] = []
-"""Connections of the parent process. The end of one would say goodbye to the server."""
+"""Connections of the parent process, in a forked child. psycopg warns of one that is deleted while
+it is open."""
 
 
 class ReadOnlyDatabase:

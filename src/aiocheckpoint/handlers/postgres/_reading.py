@@ -22,8 +22,7 @@ if TYPE_CHECKING:
     from aiocheckpoint.handlers._counting import CountBy, Counts
     from aiocheckpoint.handlers._query import Query
     from aiocheckpoint.handlers._run_filter import RunFilter
-    from aiocheckpoint.handlers.leased import OwnedRow, RunRow
-    from aiocheckpoint.handlers.leased._requests import Key
+    from aiocheckpoint.handlers.leased import Key, OwnedRow, RunRow
     from aiocheckpoint.handlers.postgres._conditions import Values
 
 __all__ = ["BYTES", "PostgresReading"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from aiocheckpoint.handlers.leased._requests import due_column
+from aiocheckpoint.handlers.postgres._fencing import LEASE, OF_LEASE, lease_columns
 from aiocheckpoint.handlers.postgres._names import stored_bytes
 from aiocheckpoint.handlers.postgres._packing import RowStatement
 
@@ -17,9 +17,8 @@ if TYPE_CHECKING:
 
 __all__ = ["prune", "retain", "status_call", "step_call", "stored", "with_ending"]
 
-_LEASE = {"run": "bigint", "held": "bigint"}
 _STEP = {
-    **_LEASE,
+    **LEASE,
     "position": "bigint",
     "step": "bytea",
     "sequence": "bigint",
@@ -39,19 +38,17 @@ _SET_STEP = (
     "UPDATE SCHEMA.runs SET position = v.position, step = v.step, sequence = v.sequence, "
     "written_at = v.written_at, footer = v.footer, payload = v.payload"
 )
-_OF_LEASE = "WHERE runs.id = v.run AND runs.token = v.held"
-
 _NOT_OLDER = "coalesce(runs.sequence, 0) <= v.sequence"
 
 _SAVE_STEPS = RowStatement(
-    f"{_SET_STEP} FROM ROWS {_OF_LEASE} AND {_NOT_OLDER}", _STEP, ("footer", "payload")
+    f"{_SET_STEP} FROM ROWS {OF_LEASE} AND {_NOT_OLDER}", _STEP, ("footer", "payload")
 )
 _SAVE_STATUSES = RowStatement(
     f"{_SET_STEP}, status = v.status, number = v.number, started_at = v.started_at, "
     "stopped_by = v.stopped_by, due = v.due, "
     "owner = CASE WHEN v.ends THEN NULL ELSE owner END, "
     "token = CASE WHEN v.ends THEN 0 ELSE token END, "
-    f"ending = CASE WHEN v.clears THEN NULL ELSE ending END FROM ROWS {_OF_LEASE} "
+    f"ending = CASE WHEN v.clears THEN NULL ELSE ending END FROM ROWS {OF_LEASE} "
     f"AND (v.ends OR runs.number IS DISTINCT FROM v.number OR {_NOT_OLDER})",
     _STATUS,
     ("footer", "payload"),
@@ -59,9 +56,9 @@ _SAVE_STATUSES = RowStatement(
 _RETAIN = RowStatement(
     "INSERT INTO SCHEMA.kept (run, number, sequence, footer, payload) "  # noqa: S608 - constants
     "SELECT id, runs.number, runs.sequence, runs.footer, runs.payload FROM ROWS, SCHEMA.runs "
-    f"{_OF_LEASE} AND status IS NOT NULL ON CONFLICT (run, number, sequence) DO UPDATE SET "
+    f"{OF_LEASE} AND status IS NOT NULL ON CONFLICT (run, number, sequence) DO UPDATE SET "
     "footer = excluded.footer, payload = excluded.payload",
-    _LEASE,
+    LEASE,
 )
 _PRUNE = RowStatement(
     "DELETE FROM SCHEMA.kept USING (SELECT kept.run, kept.number, kept.sequence, most, "
@@ -111,7 +108,7 @@ def with_ending(server: ServerConnection, saves: Sequence[Save]) -> set[int]:
 
 def retain(server: ServerConnection, saves: Sequence[Save]) -> None:
     """See `StoreConnection.retain`."""
-    leases = [_lease(save) for save in saves if save.amends is None]
+    leases = [lease_columns(save.lease) for save in saves if save.amends is None]
     if leases:
         server.write_rows(_RETAIN, leases)
 
@@ -128,11 +125,6 @@ def prune(server: ServerConnection, saves: Sequence[Save]) -> None:
         server.write_rows(statement, every)
 
 
-def _lease(save: Save) -> tuple[int, int | None]:
-    # An earlier snapshot may have released the lease. A free run has the token 0.
-    return save.lease.row, save.lease.token or None
-
-
 def _step(save: Save) -> tuple[Any, ...]:
     return (*_step_values(save), save.footer, save.payload)
 
@@ -145,7 +137,7 @@ def _status(save: Save) -> tuple[Any, ...]:
         header.number,
         header.started_at,
         header.stopped_by,
-        due_column(header),
+        save.due,
         save.ends_run,
         save.clears_ending,
         save.footer,
@@ -156,4 +148,4 @@ def _status(save: Save) -> tuple[Any, ...]:
 def _step_values(save: Save) -> tuple[Any, ...]:
     header, step = save.header, save.header.next_step
     name = None if step is None else stored_bytes(step)
-    return (*_lease(save), header.position, name, header.sequence, header.written_at)
+    return (*lease_columns(save.lease), header.position, name, header.sequence, header.written_at)
