@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
 from skipped_modules import missing, skipped_module
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    import pytest
 
 ENGINES = "needs engines: pip install -e '.[test,test-postgres,test-engine]'"
 MISSING = missing(
@@ -42,3 +41,11 @@ def pytest_pycollect_makemodule(
 ) -> pytest.Module | None:
     """Skip the modules of this folder where they cannot be imported."""
     return skipped_module(module_path, parent, ENGINES) if MISSING else None
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def shared_store(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Give the URL of each kind of store in turn."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/runs.db"
+    return str(request.getfixturevalue("database_url"))

@@ -15,15 +15,12 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 import pytest
 import yaml  # type: ignore[import-untyped]
-from engine_runs import await_true
+from engine_kills import await_true
 from free_ports import find_port
 from locations import ROOT
 from recipes import COMMANDS, PATIENCE, Recipes
 
-from aiocheckpoint import CheckpointFlow
-
 if TYPE_CHECKING:
-    import subprocess
     from collections.abc import Generator
 
 MANIFESTS = ROOT / "docs" / "manifests"
@@ -35,17 +32,6 @@ def recipes(tmp_path: Path) -> Recipes:
     made = Recipes(tmp_path, {"ORDERS_STORE": f"sqlite:///{tmp_path}/orders.db"})
     made.write()
     return made
-
-
-@contextmanager
-def started(recipes: Recipes, *words: str, **variables: str) -> Generator[subprocess.Popen[str]]:
-    """Give a process, which is killed at the end."""
-    process = recipes.start(*words, **variables)
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.communicate()
 
 
 def test_one_call(recipes: Recipes) -> None:
@@ -73,7 +59,7 @@ def temporal_server(recipes: Recipes) -> Generator[str]:
     port = find_port()
     program = shutil.which("temporal", path=str(Path(sys.executable).parent)) or "temporal"
     words = ["server", "start-dev", "--headless", "--log-level", "error", "--port", str(port)]
-    with started(recipes, program, *words):
+    with recipes.started(program, *words):
         await_true(lambda: is_open(port))
         yield f"127.0.0.1:{port}"
 
@@ -82,13 +68,13 @@ def test_temporal(recipes: Recipes) -> None:
     """A run that is one activity ends, though its worker is killed and another one is started."""
     with temporal_server(recipes) as address, ExitStack() as stack:
         script = ["python", "temporal_orders.py", address]
-        worker = stack.enter_context(started(recipes, *script, "work"))
+        worker = stack.enter_context(recipes.started(*script, "work"))
         placed = {
-            run: stack.enter_context(started(recipes, *script, "place", run, item))
+            run: stack.enter_context(recipes.started(*script, "place", run, item))
             for run, item in [("order-0", "bomb"), ("order-1", "book")]
         }
         assert worker.wait(PATIENCE) == -signal.SIGKILL
-        stack.enter_context(started(recipes, *script, "work"))
+        stack.enter_context(recipes.started(*script, "work"))
         for process in placed.values():
             printed, problems = process.communicate(timeout=PATIENCE)
             assert process.returncode == 0, problems
@@ -118,14 +104,14 @@ def test_procrastinate(database_url: str, tmp_path: Path) -> None:
         "        await job_orders.place('order-1', {'item': 'book'})\n"
         "asyncio.run(main())\n"
     )
-    with started(recipes, *command, "worker") as worker:
+    with recipes.started(*command, "worker") as worker:
         assert worker.wait(PATIENCE) == -signal.SIGKILL
     with psycopg.connect(database_url, autocommit=True) as connection:  # Half a minute later.
         connection.execute(
             "UPDATE procrastinate_workers SET last_heartbeat = now() - interval '40 seconds'"
         )
-    with started(recipes, *command, "worker") as worker:
-        await_true(lambda: finished(recipes) == 2)
+    with recipes.started(*command, "worker") as worker:
+        await_true(lambda: recipes.finished() == 2)
         worker.send_signal(signal.SIGTERM)
         assert worker.wait(PATIENCE) == 0
     recipes.check(["order-0"], ["order-1"])
@@ -138,24 +124,16 @@ def test_manifests(recipes: Recipes) -> None:
     runs = [f"order-{n}" for n in range(60)]
     recipes.python(f"cp.submit((run, {{'item': 'book'}}) for run in {runs})")
     for words in (deployment, array):
-        before = finished(recipes)
-        with started(recipes, *words, SLURM_CPUS_PER_TASK="2") as worker:
-            await_true(lambda before=before: finished(recipes) > before)  # type: ignore[misc]
+        before = recipes.finished()
+        with recipes.started(*words, SLURM_CPUS_PER_TASK="2") as worker:
+            await_true(lambda before=before: recipes.finished() > before)  # type: ignore[misc]
             worker.send_signal(signal.SIGTERM)
             _, problems = worker.communicate(timeout=PATIENCE)
             assert worker.returncode == 0, problems
-        assert before < finished(recipes) < len(runs)
-    with started(recipes, *array) as one, started(recipes, *array) as two:
+        assert before < recipes.finished() < len(runs)
+    with recipes.started(*array) as one, recipes.started(*array) as two:
         assert one.wait(PATIENCE) == two.wait(PATIENCE) == 0
     recipes.check([], runs)
-
-
-def finished(recipes: Recipes) -> int:
-    """Count the finished runs."""
-    cp = CheckpointFlow(recipes.variables["ORDERS_STORE"], name="orders")
-    count = cp.count("status")["finished"]
-    cp.handler.close()
-    return count
 
 
 def read_deployment() -> list[str]:
@@ -167,11 +145,11 @@ def read_deployment() -> list[str]:
     (container,) = pod["spec"]["containers"]
     assert [variable["name"] for variable in container["env"]] == ["ORDERS_STORE"]
     command: list[str] = container["command"]
-    assert " ".join(command) == COMMANDS[0]
+    assert " ".join(command) == COMMANDS[1]
     return command
 
 
 def test_array() -> None:
     """The page shows the command of the script, which Slurm can read."""
     *_, last = (MANIFESTS / "orders-array.sh").read_text("utf-8").splitlines()
-    assert last == "exec " + COMMANDS[1].replace("4", '"${SLURM_CPUS_PER_TASK:-4}"')
+    assert last == "exec " + COMMANDS[2].replace("4", '"${SLURM_CPUS_PER_TASK:-4}"')

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import logging
 import random
+import signal
 import time
-from contextlib import closing
+from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING
 
 import pytest
-from engine_runs import EngineRuns, Host, WorkProcesses, await_true, flow_environment
+from engine_kills import await_true
+from engine_runs import EngineRuns, Host, WorkProcesses, flow_environment
 from network_namespaces import cut_off_host
+from recipes import COMMANDS, PATIENCE, Recipes
 
 from aiocheckpoint import CheckpointFlow
 
@@ -109,3 +112,32 @@ def test_step_that_goes_on_elsewhere(
     assert len({(run, key) for run, key, *_ in pages()}) == 1
     begun_at = next(int(page) for *_, page, pid in pages() if pid == successor)
     assert 0 < begun_at <= 1 + max(int(page) for *_, page, pid in pages() if pid != successor)
+
+
+def test_from_one_machine_to_two(
+    own_postgres: PostgresServer, two_hosts: list[CutOffHost], tmp_path: Path
+) -> None:
+    """By the steps of the page, two machines share the work that one has done before."""
+    database = own_postgres.create_database()
+    recipes = Recipes(tmp_path, {"ORDERS_STORE": f"sqlite:///{tmp_path}/orders.db"})
+    recipes.write()
+    submit = "cp.submit((f'order-{n}', {'item': 'book'}) for n in range(%d, %d))"
+    recipes.python(submit % (0, 8))
+    command = COMMANDS[0].split()
+    recipes.call(*command, "--until-empty")
+    recipes.check([], [f"order-{n}" for n in range(8)])
+
+    recipes = Recipes(tmp_path, {"ORDERS_STORE": own_postgres.url(database)})
+    (tmp_path / "begun.txt").unlink()
+    recipes.python(submit % (8, 60))
+    with ExitStack() as stack:
+        workers = [
+            stack.enter_context(recipes.started(*host.prefix, *command, ORDERS_STORE=here.store))
+            for host, here in zip(two_hosts, places(own_postgres, database, two_hosts), strict=True)
+        ]
+        await_true(lambda: recipes.finished() == 52)
+        for worker in workers:
+            worker.send_signal(signal.SIGTERM)
+            assert worker.wait(PATIENCE) == 0
+    recipes.check([], [f"order-{n}" for n in range(8, 60)])
+    assert len(recipes.processes()) == 2

@@ -5,23 +5,22 @@ from __future__ import annotations
 import json
 import logging
 import os
-import random
 import re
 import signal
 import subprocess
 import sys
-import time
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from engine_kills import await_true, share_done
 from engine_steps import STEPS, first_states, last_state, make_flow, run_id
 from locations import PROGRAMS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from aiocheckpoint import CheckpointFlow
 
@@ -29,7 +28,6 @@ PATIENCE = 100.0
 MANY = 20
 """So many kills or more tell how often a step ends twice."""
 LOG = logging.getLogger(__name__)
-_LINE = len("begin order-100 a  12345\n") + 64
 
 
 @dataclass(frozen=True)
@@ -50,13 +48,17 @@ class Times:
         began, ended = (times.total() - len(times) for times in (self.begun, self.ended))
         return began, ended
 
+    def report(self, kills: int) -> None:
+        """Log how many steps were repeated."""
+        LOG.info("%d kills: %d steps began again, %d ended again", kills, *self.again)
+
     def check_repeated(self, kills: int, at_once: int) -> None:
         """Check that few steps were repeated for so many kills, of so many runs in progress each.
 
         A step ends twice where its worker was killed behind the step and before its snapshot was
         stored. With many runs in progress, and a slow disk, each of them may be at this point.
         """
-        LOG.info("%d kills: %d steps began again, %d ended again", kills, *self.again)
+        self.report(kills)
         assert self.again[1] <= self.again[0] <= kills * at_once
         if at_once == 1 and kills >= MANY:
             assert self.again[1] <= 0.1 * kills
@@ -91,6 +93,10 @@ class EngineRuns:
         seconds = " ".join(map(str, self.seconds))
         return {**flow_environment(self.log, self.options), "ENGINE_SECONDS": seconds}
 
+    def process_environment(self) -> dict[str, str]:
+        """Give the environment of a process of this host."""
+        return {**os.environ, **self.environment, "ENGINE_STORE": self.store}
+
     def flow(self) -> CheckpointFlow:
         """Make the flow."""
         return make_flow(self.store, **self.options)
@@ -110,27 +116,38 @@ class EngineRuns:
             cp.handler.close()
 
     def await_share(self, share: float) -> None:
-        """Wait until about this share of all steps is done, by the size of the log."""
-        size = share * 2 * _LINE * len(STEPS) * self.count
-        await_true(lambda: self.log.exists() and self.log.stat().st_size >= size)
+        """Wait until about this share of all steps is done."""
+        await_true(lambda: share_done(self.log, self.count) >= share)
+
+    def times(self) -> Times:
+        """Count how often each step was executed."""
+        lines = [line.split(" ") for line in self.log.read_text("ascii").splitlines()]
+        times = Times(
+            *(
+                Counter((run, step) for word, run, step, *_ in lines if word == counted)
+                for counted in ("begin", "end")
+            )
+        )
+        assert len(times.begun) == len(times.ended) == len(STEPS) * self.count
+        return times
 
     def check(self) -> Times:
         """Check that each run ended once, in order, with one key for each step."""
         self._check_stored()
-        begun, ended = Counter[tuple[str, str]](), Counter[tuple[str, str]]()
+        self._check_order()
+        return self.times()
+
+    def _check_order(self) -> None:
         keys = defaultdict[tuple[str, str], set[str]](set)
         last = dict[str, int]()
         for line in self.log.read_text("ascii").splitlines():
             word, run, step, key, _ = line.split(" ")
             keys[run, step].add(key)
-            (begun if word == "begin" else ended)[run, step] += 1
             if word == "begin":
                 assert STEPS.index(step) >= last.get(run, 0), f"a stored step runs again: {line}"
                 last[run] = STEPS.index(step)
-        assert len(begun) == len(ended) == len(STEPS) * self.count
         assert {len(of_step) for of_step in keys.values()} == {1}, "a step had two keys"
         assert len(set[str]().union(*keys.values())) == len(keys), "two steps had one key"
-        return Times(begun, ended)
 
     def _check_stored(self) -> None:
         cp = self.flow()
@@ -150,14 +167,6 @@ def flow_environment(log: Path, options: Mapping[str, object]) -> dict[str, str]
         "ENGINE_OPTIONS": json.dumps(dict(options)),
         "PYTHONPATH": os.pathsep.join(paths),
     }
-
-
-def await_true(holds: Callable[[], bool]) -> None:
-    """Wait for a condition."""
-    deadline = time.monotonic() + PATIENCE
-    while not holds():
-        assert time.monotonic() < deadline, "nothing goes on any more"
-        time.sleep(0.01)
 
 
 def _handles_sigterm(pid: int) -> bool:
@@ -233,24 +242,3 @@ class WorkProcesses:
             stderr=subprocess.PIPE,
             text=True,
         )
-
-
-def kill_at_random(runs: EngineRuns, kill: Callable[[int], None], kills: int, of: int) -> None:
-    """Kill workers at random moments, spread over the work.
-
-    Args:
-        runs: The runs.
-        kill: Kills the worker of a number.
-        kills: How many times.
-        of: The number of workers, which are killed in turn.
-    """
-    seed = random.SystemRandom().randrange(1 << 32)
-    rng = random.Random(seed)  # noqa: S311 - no secret
-    try:
-        for number in range(kills):
-            runs.await_share(0.8 * (number + rng.random()) / kills)
-            time.sleep(rng.random() * 0.05)
-            kill(number % of)
-    except BaseException as error:
-        error.add_note(f"the seed of the kills: {seed}")
-        raise

@@ -6,10 +6,17 @@ import os
 import re
 import subprocess
 import sys
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from locations import ROOT
+
+from aiocheckpoint import CheckpointFlow
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
 
 PAGE = (ROOT / "docs" / "engines.md").read_text("utf-8")
 FILES: dict[str, str] = {
@@ -27,9 +34,9 @@ from pathlib import Path
 
 @cp.add_step(before="ship")
 def kill(state):
-    """Note the key, take a moment, and kill the process once for each order that says so."""
+    """Note key and process, take a moment, and kill the process once for an order that says so."""
     with Path("begun.txt").open("a", encoding="utf-8") as begun:
-        begun.write(f"{current_step().run_id} {current_step().idempotency_key}\\n")
+        begun.write(f"{current_step().run_id} {current_step().idempotency_key} {os.getpid()}\\n")
     mark = Path(f"{current_step().run_id}.killed")
     if state["item"] == "bomb" and not mark.exists():
         mark.touch()
@@ -58,7 +65,12 @@ class Recipes:
             (self.folder / name).write_text(text + added, "utf-8")
 
     def start(self, *words: str, **variables: str) -> subprocess.Popen[str]:
-        """Start a command, `python` being the one of the tests."""
+        """Start a command, whose programs are those of the tests.
+
+        Args:
+            words: The command.
+            variables: Further variables of its environment.
+        """
         programs = str(Path(sys.executable).parent)
         paths = [str(self.folder), *filter(None, [os.environ.get("PYTHONPATH")])]
         return subprocess.Popen(
@@ -75,6 +87,16 @@ class Recipes:
             stderr=subprocess.PIPE,
             text=True,
         )
+
+    @contextmanager
+    def started(self, *words: str, **variables: str) -> Generator[subprocess.Popen[str]]:
+        """Start a command, which is killed at the end."""
+        process = self.start(*words, **variables)
+        try:
+            yield process
+        finally:
+            process.kill()
+            process.communicate()
 
     def call(self, *words: str) -> str:
         """Execute a command to its end, and give what it prints."""
@@ -94,9 +116,21 @@ class Recipes:
         """Give the keys of the added step by run, one for each time that it began."""
         found = dict[str, list[str]]()
         for line in (self.folder / "begun.txt").read_text("utf-8").splitlines():
-            run, key = line.split()
+            run, key, _ = line.split()
             found.setdefault(run, []).append(key)
         return found
+
+    def processes(self) -> set[str]:
+        """Give the processes in which the added step began."""
+        lines = (self.folder / "begun.txt").read_text("utf-8").splitlines()
+        return {line.split()[2] for line in lines}
+
+    def finished(self) -> int:
+        """Count the finished runs."""
+        cp = CheckpointFlow(self.variables["ORDERS_STORE"], name="orders")
+        count = cp.count("status")["finished"]
+        cp.handler.close()
+        return count
 
     def check(self, killed: list[str], others: list[str]) -> None:
         """Check that the runs ended, and that a step began twice with one key where it killed."""
