@@ -54,6 +54,7 @@ from aiocheckpoint.errors import (
     StoreUnreachableError,
     StreamConsumedError,
     UnknownHandlerError,
+    UnpicklableFlowError,
     UnserializableStateError,
     UntrustedSnapshotError,
 )
@@ -114,6 +115,7 @@ __all__ = [
     "SyncStream",
     "Terminate",
     "UnknownHandlerError",
+    "UnpicklableFlowError",
     "UnserializableStateError",
     "UntrustedSnapshotError",
     "Watch",

@@ -15,6 +15,7 @@ from aiocheckpoint._errors.draining import DrainingError
 from aiocheckpoint._errors.in_progress import RunInProgressError
 from aiocheckpoint._errors.root import CheckpointError
 from aiocheckpoint._errors.root import revive as _revive
+from aiocheckpoint._errors.sending import UnpicklableFlowError
 from aiocheckpoint._errors.storage import (
     CorruptSnapshotError,
     ForeignFileError,
@@ -64,6 +65,7 @@ __all__ = [
     "StoreUnreachableError",
     "StreamConsumedError",
     "UnknownHandlerError",
+    "UnpicklableFlowError",
     "UnserializableStateError",
     "UntrustedSnapshotError",
 ]

@@ -45,6 +45,7 @@ from aiocheckpoint import (
     StoreUnreachableError,
     StreamConsumedError,
     UnknownHandlerError,
+    UnpicklableFlowError,
     UnserializableStateError,
     UntrustedSnapshotError,
     errors,
@@ -66,6 +67,14 @@ EXAMPLES: dict[str, tuple[CheckpointError, dict[str, Any]]] = {
     "handler": (
         UnknownHandlerError("redis", ["local"]),
         {"handler": "redis", "known": ("local",)},
+    ),
+    "unpicklable": (
+        UnpicklableFlowError("step 'a' has no name.", step="a"),
+        {"problem": "step 'a' has no name.", "step": "a"},
+    ),
+    "unpicklable-secret": (
+        UnpicklableFlowError("a secret is never pickled."),
+        {"problem": "a secret is never pickled.", "step": None},
     ),
     "extra": (
         MissingExtraError("retry=", "stamina", "pip install 'aiocheckpoint[retry]'"),
@@ -234,6 +243,7 @@ BASES: dict[type[CheckpointError], tuple[type[BaseException], ...]] = {
     InvalidValueError: (CheckpointError, ValueError),
     UnknownHandlerError: (CheckpointError, NotImplementedError),
     MissingExtraError: (CheckpointError, ImportError),
+    UnpicklableFlowError: (CheckpointError, TypeError),
     OutsideStepError: (CheckpointError, LookupError),
     PauseConflictError: (InvalidValueError,),
     RunNotFoundError: (CheckpointError, LookupError),

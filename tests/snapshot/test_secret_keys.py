@@ -16,6 +16,7 @@ from support import FlowFactory, add_with, notes_of
 from aiocheckpoint import (
     CheckpointFlow,
     LocalStateHandler,
+    UnpicklableFlowError,
     UnserializableStateError,
     UntrustedSnapshotError,
 )
@@ -130,14 +131,18 @@ def test_a_key_is_never_stored(
 
 @pytest.mark.parametrize("name", HOLDERS)
 def test_a_key_is_never_pickled(name: str, flows: FlowFactory) -> None:
-    """No pickler, and no copy, takes a key out of a handler or a flow."""
+    """No pickler, and no copy, takes a key out of a handler. A copied flow shares its handler."""
     held = HOLDERS[name](CheckpointFlow(flows.path, secret=SECRET))
     with pytest.raises(TypeError, match="never stored"):
         dill.dumps(held)
     if name not in {"closure", "flow"}:
         with pytest.raises(TypeError, match="never stored"):
             pickle.dumps(held)
-    if name in {"handler", "flow", "codec", "deep"}:
+    if name == "flow":
+        with pytest.raises(UnpicklableFlowError, match="never stored"):
+            pickle.dumps(held)
+        assert copy.deepcopy(held).handler is held.handler
+    if name in {"handler", "codec", "deep"}:
         with pytest.raises(TypeError, match="never stored"):
             copy.deepcopy(held)
 

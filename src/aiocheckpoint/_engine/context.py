@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field, replace
+from copy import copy
+from dataclasses import dataclass, field, fields, replace
 from threading import RLock
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -40,6 +41,10 @@ if TYPE_CHECKING:
     from aiocheckpoint.handlers._run_store import RunStore
 
 __all__ = ["DrainedError", "FlowNames", "FlowSettings", "RunContext", "StepProgress"]
+
+
+_OF_OBJECT = frozenset({"new_plans", "modules", "recovered", "work_wanted", "listeners"})
+"""The settings that belong to one flow object in one process."""
 
 
 class FlowNames(Protocol):
@@ -101,6 +106,22 @@ class FlowSettings:
     def active_runs(self) -> ActiveRuns:
         """The active runs of the flow in its present lifespan."""
         return self.lifespans.active_runs
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Pickle what the user has set. The rest is of this flow object and process alone."""
+        return {name: value for name, value in vars(self).items() if name not in _OF_OBJECT}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        for one in fields(self):
+            if one.name in _OF_OBJECT and callable(one.default_factory):
+                setattr(self, one.name, one.default_factory())
+
+    def apart(self) -> FlowSettings:
+        """The same settings for another flow object, which shares no run with this one."""
+        apart = object.__new__(type(self))
+        apart.__setstate__({**self.__getstate__(), "lifespans": copy(self.lifespans)})
+        return apart
 
     def with_hook(self, hook: Hook) -> FlowSettings:
         """The same settings with one hook more."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self, cast
 
@@ -99,14 +100,40 @@ class FlowCore:
         self.handler: Any = handler
         self.progress: ProgressWord | None = progress
         self.settings: FlowSettings = settings
+        self.registry: StepRegistry = StepRegistry()
+        self._connect(call_site().module)
+
+    def _connect(self, maker: str) -> None:
+        """Connect the parts with each other, and with the handler.
+
+        Args:
+            maker: Name of the module that made the flow.
+        """
+        handler = self.handler
         codec = handler.codec if isinstance(handler, SnapshotPort) else Codec()
-        codec.modules.prefer(call_site().module)
-        settings.modules = codec.modules
-        self.registry: StepRegistry = StepRegistry(codec.modules)
-        self._make_run_store = run_store_maker(handler, state_path, codec)
+        codec.modules.prefer(maker)
+        self.settings.modules = codec.modules
+        self.registry.note_modules(codec.modules)
+        self._make_run_store = run_store_maker(handler, self.state_path, codec)
         self.store_threads: DaemonThreads = (
             threads_of(handler) if moves_snapshots(handler) else make_store_threads()
         )
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Pickle the definition and the place."""
+        return {
+            "state_path": self.state_path,
+            "handler": self.handler,
+            "progress": self.progress,
+            "settings": self.settings,
+            "registry": self.registry,
+            "maker": self.settings.modules.maker,
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        maker = state.pop("maker")
+        self.__dict__.update(state)
+        self._connect(maker)
 
     @property
     def step_threads(self) -> StepThreads:
@@ -118,6 +145,13 @@ class FlowCore:
         copied = object.__new__(type(self))
         copied.__dict__.update(self.__dict__)
         copied.registry = self.registry.copy()
+        return copied
+
+    def apart(self) -> Self:
+        """Copy with steps and settings of its own, and with the same handler."""
+        copied = copy(self)
+        copied.settings = self.settings.apart()
+        copied.settings.modules = self.settings.modules
         return copied
 
     def run_store(self, run_id: str | None, backend: Backend) -> RunStore:

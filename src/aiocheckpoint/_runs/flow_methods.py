@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from copy import copy
+from copy import copy, deepcopy
 from types import GenericAlias
-from typing import TYPE_CHECKING, Generic, Self
+from typing import TYPE_CHECKING, Any, Generic, Self, SupportsIndex
 
 from aiocheckpoint._model.state_type import StateT
 
@@ -39,3 +39,30 @@ class FlowMethods(Generic[StateT]):
         copied.__dict__.update(self.__dict__)
         copied._core = copy(self._core)
         return copied
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """Make a flow of the same place with steps, runs and other attributes of its own."""
+        copied = object.__new__(type(self))
+        memo[id(self)] = copied
+        copied._core = memo[id(self._core)] = self._core.apart()
+        memo[id(self._core.handler)] = self._core.handler
+        for name, value in self.__dict__.items():
+            copied.__dict__[name] = deepcopy(value, memo)
+        return copied
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> str | tuple[Any, ...]:
+        """Pickle the flow by its target where it is a global of a module, and else by value.
+
+        Raises:
+            UnpicklableFlowError: Another process cannot have it.
+        """
+        from aiocheckpoint._runs import sent_flows  # noqa: PLC0415 - few flows are sent anywhere
+
+        if "_core" not in self.__dict__:  # A subclass before `super().__init__`.
+            return super().__reduce_ex__(protocol)
+        sent_flows.check_sendable(self._core)
+        target = sent_flows.target_of(self, self._core)
+        if target is not None:
+            return sent_flows.find_flow, (target,)
+        sent_flows.check_parts(self._core, int(protocol))
+        return super().__reduce_ex__(protocol)

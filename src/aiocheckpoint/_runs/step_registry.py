@@ -8,6 +8,7 @@ from aiocheckpoint._logging import tell
 from aiocheckpoint._model.interactive import Execution, is_interactive
 from aiocheckpoint._model.start_points import find_step
 from aiocheckpoint._model.steps import Steps, name_of
+from aiocheckpoint._snapshot.pickling.names import NO_MODULES
 from aiocheckpoint.errors import FlowDefinitionError, InvalidTypeError, InvalidValueError
 
 if TYPE_CHECKING:
@@ -51,32 +52,35 @@ class StepSlot:
 class StepRegistry:
     """Collects the steps of a flow in the order in which `add_step` registers them.
 
-    Args:
-        modules: Is given the modules in which the steps are defined.
-
     Attributes:
         steps: The registered steps. A run keeps the tuple that it began with.
     """
 
-    def __init__(self, modules: StepModules) -> None:
+    def __init__(self) -> None:
         self.steps: Steps = Steps(())
-        self._modules = modules
+        self._modules: StepModules = NO_MODULES
         self._indexes: dict[str, int] = {}
         self._executions: dict[str, Execution] = {}
         self._open_decorators: list[Load] = []
 
     def copy(self) -> StepRegistry:
         """Make another registry with the same steps."""
-        copied = StepRegistry(self._modules)
+        copied = StepRegistry()
+        copied._modules = self._modules
         copied.steps, copied._indexes = self.steps, dict(self._indexes)
         copied._executions = dict(self._executions)
         copied._open_decorators = list(self._open_decorators)
         return copied
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
+    def __getstate__(self) -> dict[str, Any]:
+        """Pickle the steps. `note_modules` is called where they are loaded."""
+        return {**vars(self), "_modules": NO_MODULES}
+
+    def note_modules(self, modules: StepModules) -> None:
+        """Give the modules of all steps to `modules`, those of later steps included."""
+        self._modules = modules
         for step in self.steps:
-            self._modules.note(step.run.function)
+            modules.note(step.run.function)
 
     def open_decorator(self, load: Load) -> None:
         """Note that `add_step(load)` made a decorator, which has no function yet."""

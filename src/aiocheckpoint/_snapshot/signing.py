@@ -8,17 +8,18 @@ and format version are part of the signed bytes.
 from __future__ import annotations
 
 import hmac
-from typing import TYPE_CHECKING, Any, NoReturn
+from collections.abc import Callable, Sequence
+from typing import Any
 
-from aiocheckpoint.errors import InvalidTypeError, InvalidValueError
+from aiocheckpoint._concurrency.callables import is_async_callable
+from aiocheckpoint.errors import InvalidTypeError, InvalidValueError, UnpicklableFlowError
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-__all__ = ["Secret", "Signer", "make_signer"]
+__all__ = ["Secret", "Secrets", "Signer", "make_signer"]
 
 Secret = bytes | str
 """At least 32 random bytes. Of text, the UTF-8 form counts."""
+Secrets = Secret | Sequence[Secret] | Callable[[], Secret | Sequence[Secret]]
+"""One secret, several, or a function that finds them. Only the function is ever pickled."""
 
 _SHORTEST = 32
 _ADVICE = 'python -c "import secrets; print(secrets.token_hex(32))" makes a good one'
@@ -27,11 +28,21 @@ _ADVICE = 'python -c "import secrets; print(secrets.token_hex(32))" makes a good
 class Signer:
     """Signs with the first of several secrets, and verifies with all of them.
 
+    Args:
+        secrets: The secrets.
+        flow: Name of the flow.
+        find: The function that found the secrets, or None.
+
     Attributes:
         ids: Ids of the secrets, as `Header.signed_by` has them: 16 hexadecimal digits each.
+        find: The same as given.
     """
 
-    def __init__(self, secrets: Sequence[bytes], flow: str) -> None:
+    def __init__(
+        self, secrets: Sequence[bytes], flow: str, find: Callable[[], Any] | None = None
+    ) -> None:
+        self.find: Callable[[], Any] | None = find
+        self._flow = flow
         self._keys = {_key_id(secret): _derive(secret, flow) for secret in secrets}
         self._state_keys = {_key_id(secret): _derive_state_key(secret, flow) for secret in secrets}
         self._first = _key_id(secrets[0])
@@ -60,18 +71,41 @@ class Signer:
         """The ids of the secrets, and never a key."""
         return f"<Signer with the secrets {', '.join(self.ids)}>"
 
-    def __reduce_ex__(self, protocol: object) -> NoReturn:
-        """Refuse to be pickled: a key does not belong into a snapshot."""
-        raise TypeError("a secret is never stored; make the flow or handler anew where it is used")
+    def __reduce_ex__(self, protocol: object) -> tuple[object, ...]:
+        """Pickle the function that finds the secrets. A key is never pickled."""
+        self.check_sendable()
+        return make_signer, (self.find, self._flow)
+
+    def check_sendable(self) -> None:
+        """Check that a function finds the secrets, which can be called in another process.
+
+        Raises:
+            UnpicklableFlowError: The secrets were given themselves.
+        """
+        if self.find is None:
+            raise UnpicklableFlowError(
+                "a secret is never stored or pickled. Give secret= a function without arguments that finds "
+                "it, as in secret=find_secret. The function is pickled, and called where the flow "
+                "is loaded."
+            )
 
 
 def make_signer(secret: Any, flow: str) -> Signer:  # noqa: ANN401 - any object of a user
-    """Make the signer of a flow from its `secret=`, one secret or several.
+    """Make the signer of a flow from its `secret=`: secrets, or a function that finds them.
 
     Raises:
         InvalidTypeError: It is neither text nor bytes, nor a list of them.
         InvalidValueError: One is shorter than 32 bytes, or there is none.
+        BaseException: The function raised it.
     """
+    find: Callable[[], Any] | None = secret if callable(secret) else None
+    if find is not None:
+        if is_async_callable(find):
+            raise InvalidTypeError(
+                "secret= is an async function, and it is called without an event loop. Give a "
+                "plain function without arguments."
+            )
+        secret = find()
     several = isinstance(secret, (list, tuple))
     secrets = [_checked(one) for one in (secret if several else (secret,))]
     if not secrets:
@@ -79,7 +113,7 @@ def make_signer(secret: Any, flow: str) -> Signer:  # noqa: ANN401 - any object 
             f"secret= is an empty list. Give at least one secret ({_ADVICE}), or leave secret= "
             "out where snapshots need no signature."
         )
-    return Signer(secrets, flow)
+    return Signer(secrets, flow, find)
 
 
 def _checked(secret: object) -> bytes:

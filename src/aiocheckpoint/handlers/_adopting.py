@@ -25,10 +25,10 @@ from aiocheckpoint.handlers._urls import flow_name
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Generator, Sequence
+    from collections.abc import Generator
 
     from aiocheckpoint._model.header import Header
-    from aiocheckpoint._snapshot.signing import Secret
+    from aiocheckpoint._snapshot.signing import Secrets
     from aiocheckpoint._snapshot.stored_snapshot import StoredSnapshot
     from aiocheckpoint.errors import CheckpointError
     from aiocheckpoint.handlers._addresses import StoreAddress
@@ -59,7 +59,7 @@ class AdoptOptions(TypedDict, total=False):
         lease: Length of the lease in seconds, under `lock="lease"` and for SQLite.
     """
 
-    secret: Secret | Sequence[Secret]
+    secret: Secrets
     lock: LockKind
     lease: float
 

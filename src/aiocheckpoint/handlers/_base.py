@@ -16,18 +16,16 @@ from aiocheckpoint._model.given_state import call_site
 from aiocheckpoint._model.header import Header
 from aiocheckpoint._snapshot.keys import DATA_KEY, POSITION_KEY, position_of
 from aiocheckpoint._tracebacks import front_door
-from aiocheckpoint.errors import InvalidTypeError, LostValuesWarning
+from aiocheckpoint.errors import InvalidTypeError, LostValuesWarning, UnpicklableFlowError
 from aiocheckpoint.handlers._snapshot_run_store import SnapshotRunStore
-from aiocheckpoint.handlers._store_threads import threads_of
+from aiocheckpoint.handlers._store_threads import THREADS, threads_of
 from aiocheckpoint.handlers._urls import redact_url
 from aiocheckpoint.handlers._whole_store import WholeStorePort
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from aiocheckpoint._concurrency.backends import Backend
     from aiocheckpoint._model.given_state import CallSite
-    from aiocheckpoint._snapshot.signing import Secret
+    from aiocheckpoint._snapshot.signing import Secrets
     from aiocheckpoint.handlers._reading import StoreReader
     from aiocheckpoint.handlers._run_store import RunStore
 
@@ -72,6 +70,25 @@ class StateHandler(WholeStorePort):
 
     def _shown_option(self, name: str) -> object:
         return getattr(self, name)
+
+    def check_sendable(self) -> None:
+        """Check that another process can use the store by a pickle of this handler.
+
+        Raises:
+            UnpicklableFlowError: It cannot: the store is memory, or its secret would be pickled.
+        """
+        if not self.outlives_process:
+            raise UnpicklableFlowError(
+                f"its {type(self).__name__} keeps the snapshots in the memory of this process. "
+                "Give the flow a path or a URL, such as 'runs/' or 'sqlite:///runs.db'."
+            )
+        if self.codec.signer is not None:
+            self.codec.signer.check_sendable()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Pickle the place and the options, and no threads."""
+        self.check_sendable()
+        return {name: value for name, value in vars(self).items() if name not in THREADS}
 
     @front_door
     def read(self, run_id: str | None = None, *, partial: bool = False) -> dict[str, Any]:
@@ -161,7 +178,7 @@ class StateHandler(WholeStorePort):
         # Not through aiofiles: its wait would end at a cancellation while the thread still writes.
         await call_store(threads_of(self), self.write, state, run_id)
 
-    def reader(self, secret: Secret | Sequence[Secret] | None = None) -> StoreReader:
+    def reader(self, secret: Secrets | None = None) -> StoreReader:
         """Make the reader of the store for displays, which changes nothing of it.
 
         Args:

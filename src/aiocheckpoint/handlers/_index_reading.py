@@ -21,11 +21,11 @@ from aiocheckpoint.handlers._reading import StoreReader, count_found
 from aiocheckpoint.handlers._run_filter import ALL
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
     from contextlib import AbstractContextManager
 
     from aiocheckpoint._model.header import Status
-    from aiocheckpoint._snapshot.signing import Secret
+    from aiocheckpoint._snapshot.signing import Secrets
     from aiocheckpoint.handlers._counting import CountBy, Counts
     from aiocheckpoint.handlers._found_runs import FlowSummary, Sort
     from aiocheckpoint.handlers._index_rows import FoundRow, IndexRows, KeptRow
@@ -45,9 +45,7 @@ class IndexReader(StoreReader):
 
     has_index = True
 
-    def __init__(
-        self, handler: WholeStorePort, secret: Secret | Sequence[Secret] | None = None
-    ) -> None:
+    def __init__(self, handler: WholeStorePort, secret: Secrets | None = None) -> None:
         super().__init__(handler, secret)
         self._of_single_runs: IndexRows | None = None
         self._stack = ExitStack()

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from collections.abc import Set as AbstractSet
 
-    from aiocheckpoint._snapshot.signing import Secret
+    from aiocheckpoint._snapshot.signing import Secrets
 
 __all__ = ["SnapshotOptions", "make_codec", "refuse_unknown"]
 
@@ -24,13 +24,15 @@ class SnapshotOptions(TypedDict, total=False):
 
     Attributes:
         secret: Signs each snapshot for its flow and run. Only signed snapshots are loaded. At
-            least 32 bytes, as `bytes` or text. Of a list, the first signs and all verify.
+            least 32 bytes, as `bytes` or text. Of a list, the first signs and all verify. Or a
+            function without arguments that finds the secret or the list: it is called here, and
+            again where a pickled flow is loaded. A flow with the secret itself is not pickled.
         allow: The globals that snapshots may name, each as "package.module:Name". An empty tuple
             is for plain data alone. Others are refused when saved and when loaded.
         verify: Whether each snapshot is loaded back before it counts (default False).
     """
 
-    secret: Secret | Sequence[Secret]
+    secret: Secrets
     allow: Sequence[str] | AbstractSet[str]
     verify: bool
 

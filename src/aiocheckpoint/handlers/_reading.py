@@ -21,13 +21,13 @@ from aiocheckpoint.handlers._options import make_codec
 from aiocheckpoint.handlers._run_filter import ALL
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator
     from types import TracebackType
 
     from aiocheckpoint._model.progress_record import ProgressRecord
     from aiocheckpoint._model.start_record import Ownership
     from aiocheckpoint._snapshot.codec import Codec
-    from aiocheckpoint._snapshot.signing import Secret
+    from aiocheckpoint._snapshot.signing import Secrets
     from aiocheckpoint.handlers._counting import CountBy, Counts
     from aiocheckpoint.handlers._found_runs import FlowSummary, Sort
     from aiocheckpoint.handlers._found_snapshots import FoundSnapshot
@@ -57,9 +57,7 @@ class StoreReader:
     """Whether counts, and the run that began last, are found without a look at all runs."""
     shown_place: str | None = None
 
-    def __init__(
-        self, handler: WholeStorePort, secret: Secret | Sequence[Secret] | None = None
-    ) -> None:
+    def __init__(self, handler: WholeStorePort, secret: Secrets | None = None) -> None:
         self.handler = handler
         self.codec_of: Callable[[str], Codec] | None = None
         if secret is not None:

@@ -17,9 +17,10 @@ if TYPE_CHECKING:
     from aiocheckpoint._concurrency.daemon_threads import DaemonThreads
     from aiocheckpoint.handlers._port import SnapshotPort
 
-__all__ = ["maintenance_threads_of", "threads_of"]
+__all__ = ["THREADS", "maintenance_threads_of", "threads_of"]
 
-_ATTRIBUTE, _MAINTENANCE = "_store_threads", "_maintenance_threads"
+_ATTRIBUTE, _MAINTENANCE = THREADS = "_store_threads", "_maintenance_threads"
+"""The attributes of a handler that hold its threads."""
 
 
 def threads_of(handler: SnapshotPort) -> DaemonThreads:

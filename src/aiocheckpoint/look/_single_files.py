@@ -15,17 +15,13 @@ from aiocheckpoint.handlers._options import make_codec
 from aiocheckpoint.look._snapshots import view_with_state
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from aiocheckpoint._snapshot.signing import Secret
+    from aiocheckpoint._snapshot.signing import Secrets
     from aiocheckpoint.look._records import RunView
 
 __all__ = ["snapshot_in_file"]
 
 
-def snapshot_in_file(
-    path: str, *, secret: Secret | Sequence[Secret] | None = None, values: bool = False
-) -> RunView:
+def snapshot_in_file(path: str, *, secret: Secrets | None = None, values: bool = False) -> RunView:
     """Look at the snapshot in a file. Flow and run are those that its header names.
 
     Args:

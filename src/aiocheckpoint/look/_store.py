@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from types import TracebackType
 
-    from aiocheckpoint._snapshot.signing import Secret
+    from aiocheckpoint._snapshot.signing import Secrets
     from aiocheckpoint.handlers._addresses import StoreAddress
     from aiocheckpoint.handlers._base import StateHandler
     from aiocheckpoint.handlers._found_runs import FlowSummary, FoundRun
@@ -46,9 +46,7 @@ __all__ = ["Store", "open_store", "store_of"]
 
 
 @front_door
-def open_store(
-    target: str | os.PathLike[str], *, secret: Secret | Sequence[Secret] | None = None
-) -> Store:
+def open_store(target: str | os.PathLike[str], *, secret: Secrets | None = None) -> Store:
     """Open a store to look into it. Nothing of it is executed or changed.
 
     Args:

@@ -55,16 +55,19 @@ class StepModules:
     """The modules in which the steps of a flow are defined, as their namespaces.
 
     A copy in another process is empty until the flow notes its steps there.
+
+    Attributes:
+        maker: Name of the module that made the flow.
     """
 
-    __slots__ = ("_maker", "_namespaces")
+    __slots__ = ("_namespaces", "maker")
 
     def __init__(self, maker: str = "") -> None:
         self._namespaces: dict[int, _Namespace] = {}
-        self._maker = maker
+        self.maker: str = maker
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return StepModules, (self._maker,)
+        return StepModules, (self.maker,)
 
     def note(self, function: Callable[..., Any]) -> None:
         """Note the module of a step's function, under its decorators."""
@@ -75,7 +78,7 @@ class StepModules:
 
     def prefer(self, maker: str) -> None:
         """Note the module that made the flow. Started as a script, it is `__main__`."""
-        self._maker = maker
+        self.maker = maker
 
     def holds(self, namespace: _Namespace) -> bool:
         """Whether a step is defined in a namespace."""
@@ -84,7 +87,7 @@ class StepModules:
     def names(self) -> list[str]:
         """The names of the module that made the flow and of the noted ones, each once."""
         noted = (str(one.get("__name__")) for one in self._all())
-        return [*dict.fromkeys([self._maker, *noted])]
+        return [*dict.fromkeys([self.maker, *noted])]
 
     def called(self, module: str) -> list[_Namespace]:
         """The noted namespaces of modules of this name."""
@@ -99,7 +102,7 @@ class StepModules:
         own = self.called(MAIN)
         if module in _MAIN_NAMES:
             others = [one for one in self._all() if str(one.get("__name__")) not in _MAIN_NAMES]
-            others.sort(key=lambda one: one.get("__name__") != self._maker)
+            others.sort(key=lambda one: one.get("__name__") != self.maker)
             return [*own, vars(sys.modules[MAIN]), *others]
         called = self.called(module)
         if called or module in sys.modules:

@@ -23,7 +23,7 @@ from aiocheckpoint._snapshot.pickling.by_dill import (
 from aiocheckpoint._snapshot.pickling.names import NO_MODULES
 from aiocheckpoint._snapshot.pickling.refused_types import unloadable_reason
 from aiocheckpoint._snapshot.pickling.unpicklers import load_restricted
-from aiocheckpoint.errors import CheckpointError
+from aiocheckpoint.errors import CheckpointError, UnpicklableFlowError
 
 if TYPE_CHECKING:
     from typing import BinaryIO
@@ -120,6 +120,10 @@ def _dump_with(pickler: Any, obj: object, problem: str) -> None:  # noqa: ANN401
     """Dump by one pickler. Without a problem in words, dill may write what stops the pickler."""
     try:
         pickler.dump(obj)
+    except UnpicklableFlowError as error:
+        if not problem:
+            raise _NeedsDillError from error
+        raise UnserializableError(error.problem) from error
     except (CheckpointError, MemoryError, UnserializableError):
         raise
     except RecursionError:

@@ -95,6 +95,7 @@ class LeasedStateHandler(LeasingHandler[ConnectedClient]):
         ("lease", LEASE_SECONDS),
         ("patience", PATIENCE_SECONDS),
     )
+    _store: LeasedStore
 
     def __init__(
         self,
@@ -111,8 +112,12 @@ class LeasedStateHandler(LeasingHandler[ConnectedClient]):
         self.lease: float = checked_lease(lease)
         self.patience: float = checked_patience(patience)
         self._store = store
-        self._client = open_connected(store, self.lease, self.patience)
-        self.answers: Answers | None = self._client.answers
+        self._client = self._open_client()
+
+    def _open_client(self) -> ConnectedClient:
+        client = open_connected(self._store, self.lease, self.patience)
+        self.answers: Answers | None = client.answers
+        return client
 
     def seconds_between_claims(self, waiting: int) -> float:
         """Some at first, and up to one for many: the store is asked at most 20 times a second."""

@@ -38,6 +38,8 @@ __all__ = ["LeasingHandler"]
 
 
 _Client = TypeVar("_Client", bound="StoreClient")
+_OF_THIS_PROCESS = "_client", "answers"
+"""The attributes of a handler that are not pickled."""
 
 
 class LeasingHandler(StateHandler, Generic[_Client]):
@@ -52,6 +54,19 @@ class LeasingHandler(StateHandler, Generic[_Client]):
     keep: Keep
     _store: StorePlace
     _client: _Client
+
+    @abstractmethod
+    def _open_client(self) -> _Client:
+        """Give the client of the store, which all handlers of the store in this process share."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Pickle the place and the options, and no connection."""
+        state = super().__getstate__()
+        return {name: value for name, value in state.items() if name not in _OF_THIS_PROCESS}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._client = self._open_client()
 
     def locate(self, run_id: str | None = None) -> str:
         """The store, the flow and the run, for messages."""

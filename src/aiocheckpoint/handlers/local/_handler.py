@@ -51,10 +51,10 @@ from aiocheckpoint.handlers.local._run_lock import RunLock
 from aiocheckpoint.handlers.local._start_file import read_start
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping
 
     from aiocheckpoint._model.header import Header
-    from aiocheckpoint._snapshot.signing import Secret
+    from aiocheckpoint._snapshot.signing import Secrets
     from aiocheckpoint._snapshot.target import SnapshotTarget
     from aiocheckpoint.handlers._locks import Lock
     from aiocheckpoint.handlers._options import SnapshotOptions
@@ -299,7 +299,7 @@ class LocalStateHandler(RecordFiles):
         is_known = os.path.basename(path) in leftovers or os.path.islink(path)
         return self.known_at(path, run_id) if is_known else Ownership()
 
-    def reader(self, secret: Secret | Sequence[Secret] | None = None) -> StoreReader:
+    def reader(self, secret: Secrets | None = None) -> StoreReader:
         """Make the reader of the files."""
         from aiocheckpoint.handlers.local._reading import LocalReader  # noqa: PLC0415 - rarely
 

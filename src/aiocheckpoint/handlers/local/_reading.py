@@ -18,9 +18,9 @@ from aiocheckpoint.handlers.local._paths import path_of_flow
 from aiocheckpoint.handlers.local._progress_file import path_of_progress, read_progress
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator
 
-    from aiocheckpoint._snapshot.signing import Secret
+    from aiocheckpoint._snapshot.signing import Secrets
     from aiocheckpoint.handlers._whole_store import WholeStorePort
     from aiocheckpoint.handlers.local._paths import RunPaths
 
@@ -50,7 +50,7 @@ class LocalReader(StoreReader):
         handler: WholeStorePort,
         paths: RunPaths,
         known_at: Callable[[str, str | None], Ownership],
-        secret: Secret | Sequence[Secret] | None = None,
+        secret: Secrets | None = None,
     ) -> None:
         super().__init__(handler, secret)
         self.paths: RunPaths = paths

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 from aiocheckpoint._model.checks import checked_count
 from aiocheckpoint._tracebacks import front_door
@@ -24,10 +24,10 @@ from aiocheckpoint.handlers.postgres._url import OPTION_OF_URL, is_libpq_option,
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from aiocheckpoint._concurrency.backends import Backend
-    from aiocheckpoint._snapshot.signing import Secret
+    from aiocheckpoint._snapshot.signing import Secrets
     from aiocheckpoint.handlers._found_snapshots import FoundSnapshot
     from aiocheckpoint.handlers._options import SnapshotOptions
     from aiocheckpoint.handlers._retention import Keep
@@ -130,7 +130,11 @@ class PostgresStateHandler(LeasedStateHandler):
     def _option_hint(cls, option: str) -> str:
         return f" {OPTION_OF_URL}" if is_libpq_option(option) else ""
 
-    def reader(self, secret: Secret | Sequence[Secret] | None = None) -> PostgresReader:
+    def __getstate__(self) -> dict[str, Any]:
+        """Pickle the place and the options, and no connection of steps either."""
+        return {**super().__getstate__(), "_sessions": None}
+
+    def reader(self, secret: Secrets | None = None) -> PostgresReader:
         """Make the reader of the database, on a connection of its own for reading alone."""
         return PostgresReader(self, self._address, secret)
 

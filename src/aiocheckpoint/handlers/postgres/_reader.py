@@ -10,10 +10,9 @@ from aiocheckpoint.handlers.postgres._index_rows import PostgresRows
 from aiocheckpoint.handlers.postgres._read_only import ReadOnlyDatabase
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from contextlib import AbstractContextManager
 
-    from aiocheckpoint._snapshot.signing import Secret
+    from aiocheckpoint._snapshot.signing import Secrets
     from aiocheckpoint.handlers._whole_store import WholeStorePort
     from aiocheckpoint.handlers.postgres._url import ServerAddress
 
@@ -36,7 +35,7 @@ class PostgresReader(IndexReader):
         self,
         handler: WholeStorePort,
         address: ServerAddress,
-        secret: Secret | Sequence[Secret] | None = None,
+        secret: Secrets | None = None,
     ) -> None:
         super().__init__(handler, secret)
         self._address = address

@@ -38,10 +38,10 @@ from aiocheckpoint.handlers.sqlite._progress_table import read_progress
 from aiocheckpoint.handlers.sqlite._rows import NEWEST, NEWEST_FOOTER, RETAINED
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator
 
     from aiocheckpoint._model.header import Header
-    from aiocheckpoint._snapshot.signing import Secret
+    from aiocheckpoint._snapshot.signing import Secrets
     from aiocheckpoint.handlers._counting import CountBy, Counts
     from aiocheckpoint.handlers._found_snapshots import FoundSnapshot
     from aiocheckpoint.handlers._locks import Lock
@@ -119,7 +119,10 @@ class SqliteStateHandler(LeasingHandler[Database]):
         self.lease: float = checked_lease(lease)
         self._path = os.path.realpath(absolute_path(text))
         self._store = SqlitePlace(self._path)
-        self._client = open_database(self._path, durable=fsync, lease=self.lease)
+        self._client = self._open_client()
+
+    def _open_client(self) -> Database:
+        return open_database(self._path, durable=self.fsync, lease=self.lease)
 
     def open(
         self, run_id: str | None = None, kept: tuple[int, int] | None = None
@@ -237,7 +240,7 @@ class SqliteStateHandler(LeasingHandler[Database]):
         self._client.expire_dead()
         return self._prune_rows(query, unsigned=trusted) or 0
 
-    def reader(self, secret: Secret | Sequence[Secret] | None = None) -> SqliteReader:
+    def reader(self, secret: Secrets | None = None) -> SqliteReader:
         """Make the reader of the database, which opens it for reading alone."""
         from aiocheckpoint.handlers.sqlite._reading import SqliteReader  # noqa: PLC0415 - rarely
 

@@ -12,9 +12,9 @@ from aiocheckpoint.handlers.sqlite._liveness import OwnerLooks
 from aiocheckpoint.handlers.sqlite._read_only import ReadOnlyDatabase
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import Generator
 
-    from aiocheckpoint._snapshot.signing import Secret
+    from aiocheckpoint._snapshot.signing import Secrets
     from aiocheckpoint.handlers._whole_store import WholeStorePort
 
 __all__ = ["SqliteReader"]
@@ -29,9 +29,7 @@ class SqliteReader(IndexReader):
         secret: As for `StoreReader`.
     """
 
-    def __init__(
-        self, handler: WholeStorePort, path: str, secret: Secret | Sequence[Secret] | None = None
-    ) -> None:
+    def __init__(self, handler: WholeStorePort, path: str, secret: Secrets | None = None) -> None:
         super().__init__(handler, secret)
         self._path = path
 
