@@ -9,7 +9,7 @@ import pickle
 import subprocess
 import sys
 from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
+from multiprocessing import get_context, resource_tracker
 from multiprocessing.reduction import ForkingPickler
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +31,8 @@ from aiocheckpoint.testing import MemoryStateHandler
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+resource_tracker.ensure_running()  # It keeps a descriptor, and no test leaves one behind.
 
 State = dict[str, Any]
 
@@ -78,7 +80,7 @@ def test_global_of_an_unfinished_import_travels_by_value(
         "sent = pickle.dumps(cp)\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
-    import unfinished_flow  # type: ignore[import-not-found]  # noqa: PLC0415 - made here # pyright: ignore
+    import unfinished_flow  # type: ignore[import-not-found]  # noqa: PLC0415 - made here # pyright: ignore[reportMissingImports]
 
     assert b"unfinished_flow:cp" not in unfinished_flow.sent
     assert pickle.loads(pickle.dumps(unfinished_flow.cp)) is unfinished_flow.cp
@@ -115,10 +117,8 @@ def test_place_and_options_travel(
 ) -> None:
     """A loaded flow has the same store, options and steps, also in the midst of a run."""
     flow = HANDLERS[name](tmp_path)
-    sent: list[bytes] = []
+    copied, sent = copy.copy(flow), list[bytes]()
     flow.add_step(name="third")(lambda _: sent.append(dill.dumps(copied)))
-    copied = copy.copy(flow)
-    copied.remove_step("third")
     flow.run({}, run_id="here")
     there = loads(sent[0])
     assert (repr(there), repr(there.handler)) == (repr(copied), repr(flow.handler))
@@ -146,21 +146,17 @@ def test_relative_path_is_where_it_was(tmp_path: Path, monkeypatch: pytest.Monke
 class FileOfOneDict:
     """A user's own handler, which keeps one dict in a file."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: Path) -> None:
         self.path = path
 
     def read(self) -> State:
         """Read the dict."""
-        if not os.path.exists(self.path):
-            return {}
-        with open(self.path, "rb") as file:
-            found: State = pickle.load(file)
+        found: State = pickle.loads(self.path.read_bytes()) if self.path.exists() else {}
         return found
 
     def write(self, state: State) -> None:
         """Write the dict."""
-        with open(self.path, "wb") as file:
-            pickle.dump(state, file)
+        self.path.write_bytes(pickle.dumps(state))
 
 
 def test_handler_of_a_user_travels_as_it_is(tmp_path: Path) -> None:
@@ -314,7 +310,14 @@ def test_flow_in_a_state(tmp_path: Path) -> None:
     inner[0] = local_flow("runs/", secret=KEY)
     with pytest.raises(UnserializableStateError, match="never stored") as info:
         flow.run({})
-    assert info.value.offenders[0][0] == 'state["inner"]'
+    assert info.value.offenders[0][0].startswith('state["inner"]')
+
+
+def stored(flow: CheckpointFlow, run_id: str) -> State:
+    """Give the stored state of a run, and check that it has finished."""
+    state = flow.read(run_id)
+    assert state.pop("checkpoint_index") == 0
+    return state
 
 
 @pytest.mark.parametrize("method", ["spawn", "fork"])
@@ -332,9 +335,9 @@ def test_processes_work_on_the_same_store(
         ]
         if method == "spawn":  # A forked child has the flow of its parent, with its store.
             states.append(pool.submit(run_there, travelling_flows.cp, "c").result())
-            assert local_flow(f"{tmp_path}/global/").read("c") == states[-1]
+            assert stored(local_flow(f"{tmp_path}/global/"), "c") == states[-1]
     assert all(state["pid"] != os.getpid() for state in states)
-    assert [local.read("a"), database.read("b")] == states[:2]
+    assert [stored(local, "a"), stored(database, "b")] == states[:2]
 
 
 @pytest.mark.parametrize("method", ["spawn", "fork", "forkserver"])

@@ -84,9 +84,9 @@ class Signer:
         """
         if self.find is None:
             raise UnpicklableFlowError(
-                "a secret is never stored or pickled. Give secret= a function without arguments that finds "
-                "it, as in secret=find_secret. The function is pickled, and called where the flow "
-                "is loaded."
+                "a secret is never stored or pickled. Give secret= a function without arguments "
+                "that finds it, as in secret=find_secret. The function is pickled, and called "
+                "where the flow is loaded."
             )
 
 
