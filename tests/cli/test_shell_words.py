@@ -23,6 +23,11 @@ TEXTS = {
     "It ends. resume('r') goes on": "It ends. The command resume goes on",
     "my_run() and xuntil=3": "my_run() and xuntil=3",
     "cp.run() of a program": "cp.run() of a program",
+    "a class with read() and write(state).": "a class with read() and write(state).",
+    "read() of Own('x') must return a dict": "read() of Own('x') must return a dict",
+    "Its read() gives that dict.": "Its read() gives that dict.",
+    "No key. read() gives the state.": "No key. The command show --values gives the state.",
+    "read('r') gives its state": "the command show --values gives its state",
 }
 
 

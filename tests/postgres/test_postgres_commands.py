@@ -247,6 +247,42 @@ def test_suggested_command_has_no_password(orders: Path, url: str, commands: Com
     assert "PGPASSWORD" in done.err
 
 
+def test_missing_rights_have_their_remedy(
+    url: str, postgres: PostgresServer, orders: Path, commands: Commands
+) -> None:
+    """What one run is refused for has the remedy, also in a list, and says who grants it."""
+    del commands
+    schema = parse_url(url).schema
+    postgres.sql("CREATE ROLE onlooker LOGIN")
+    for right in ("USAGE ON SCHEMA", "SELECT ON ALL TABLES IN SCHEMA"):
+        postgres.sql(f'GRANT {right} "{schema}" TO onlooker')
+    looking = postgres.url(user="onlooker", schema=schema)
+    try:
+        for words in ("requeue", "delete --yes", "terminate --yes"):
+            name, *options = words.split()
+            done = cli.invoke(name, looking, "order-42", "--write", *options, cwd=orders)
+            assert done.code != ExitCode.DONE
+            assert "permission denied" in done.out + done.err
+            assert "docs/postgres.md" in done.out + done.err
+    finally:
+        postgres.sql("DROP OWNED BY onlooker")
+        postgres.sql("DROP ROLE onlooker")
+
+
+def test_mistyped_schema(url: str, orders: Path, commands: Commands) -> None:
+    """A schema that was mistyped is named with those that have tables, and no file is."""
+    del commands
+    schema = parse_url(url).schema
+    mistyped = url.replace(schema, "aiochekpoint")
+    for command in (["runs"], ["show"], ["doctor"], ["delete", "order-42", "--write", "--yes"]):
+        done = cli.invoke(command[0], mistyped, *command[1:], cwd=orders)
+        assert done.code == ExitCode.NOT_FOUND
+        assert "made tables in the schema 'aiochekpoint'. Such tables are in: " in done.err
+        assert repr(schema) in done.err
+        assert "file" not in done.err
+        assert PASSWORD not in done.err
+
+
 def test_inspect_takes_files_alone(orders: Path, commands: Commands) -> None:
     """A server holds no file of one snapshot."""
     done = commands("inspect", DATABASE, cwd=orders)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import socket
+import threading
 import time
 from typing import TYPE_CHECKING
 
@@ -72,6 +74,76 @@ def test_no_value_of_a_row(database_url: str) -> None:
         with pytest.raises(StorageError, match="23505") as info:
             one.write("INSERT INTO t VALUES ('canary')")
     assert "canary" not in repr(info.value)
+
+
+SETTINGS = {
+    "default_transaction_read_only = on": ("read-only", "default_transaction_read_only = off"),
+    "statement_timeout = '1ms'": ("57014", "statement_timeout"),
+}
+
+
+@pytest.mark.parametrize("setting", SETTINGS)
+def test_settings_of_a_role(
+    setting: str, postgres: PostgresServer, database: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A role that may not write is out of reach, with the server's words and the remedy."""
+    role = f"bound_{setting.partition(' ')[0]}"
+    postgres.sql(f"CREATE ROLE {role} LOGIN SUPERUSER")
+    postgres.sql(f"ALTER ROLE {role} SET {setting}")
+    words, remedy = SETTINGS[setting]
+    handler = PostgresStateHandler(postgres.url(database, user=role), patience=1)
+    try:
+        with pytest.raises(StoreUnreachableError, match=words) as info:
+            handler.write({"n": 1}, "a")
+    finally:
+        handler.close()
+        postgres.sql(f"DROP ROLE {role}")
+    assert remedy in info.value.remedy
+    assert info.value.remedy in str(info.value)
+    if "read_only" in setting:  # One that ends a statement alone is no outage of the server.
+        assert remedy in caplog.text
+
+
+@pytest.mark.parametrize("limited", ["ROLE", "DATABASE"])
+def test_connection_limit(limited: str, postgres: PostgresServer, database: str) -> None:
+    """A limit of connections is out of reach, with the words of the server and the remedy."""
+    postgres.sql("CREATE ROLE limited LOGIN")
+    name = "limited" if limited == "ROLE" else database
+    postgres.sql(f'ALTER {limited} "{name}" CONNECTION LIMIT 0')
+    handler = PostgresStateHandler(postgres.url(database, user="limited"), patience=0.2)
+    try:
+        with pytest.raises(StoreUnreachableError, match="too many connections") as info:
+            handler.write({"n": 1}, "a")
+    finally:
+        postgres.sql("DROP ROLE limited")
+    assert "CONNECTION LIMIT" in info.value.remedy
+
+
+def test_a_port_of_another_program() -> None:
+    """A program that is no PostgreSQL server is told so, and neither TLS nor the password."""
+
+    def answer(listener: socket.socket) -> None:
+        while True:
+            try:
+                client, _ = listener.accept()
+            except OSError:
+                return
+            with client:
+                client.recv(1024)
+                client.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=answer, args=(listener,))
+        thread.start()
+        handler = PostgresStateHandler(f"postgresql://127.0.0.1:{listener.getsockname()[1]}/shop")
+        try:
+            with pytest.raises(StorageError, match="No PostgreSQL server answers there") as info:
+                handler.read("a")
+        finally:
+            listener.shutdown(socket.SHUT_RDWR)
+    thread.join()
+    assert "password" not in str(info.value)
+    assert "sslmode" not in str(info.value)
 
 
 def test_terminated_backend(database_url: str, postgres: PostgresServer) -> None:

@@ -49,6 +49,18 @@ def test_made_once(database_url: str) -> None:
     assert fact(database_url, "level") == str(len(MIGRATIONS))
 
 
+def test_making_is_logged_once(database_url: str, caplog: pytest.LogCaptureFixture) -> None:
+    """The log says where tables were made, so that a mistyped schema is found."""
+    caplog.set_level("INFO", logger="aiocheckpoint")
+    for _ in range(2):
+        with connected(database_url, "jobs"):
+            pass
+    (record,) = caplog.records
+    assert record.levelname == "INFO"
+    assert "made the tables of this library in the schema 'jobs' of postgresql://" in caplog.text
+    assert caplog.text.count("jobs") == 1
+
+
 def test_all_tables_are_known(database_url: str) -> None:
     """The names that are looked for in a schema are those of the tables that are made."""
     with connected(database_url) as connection:

@@ -14,6 +14,7 @@ from aiocheckpoint.errors import (
     FlowVersionError,
     RunNotFoundError,
     RunTerminatedError,
+    StorageError,
 )
 
 if TYPE_CHECKING:
@@ -74,6 +75,8 @@ def refusal_words(error: CheckpointError) -> str:
             return f"it is terminated: {reason}" if reason else "it is terminated"
         case RunNotFoundError():
             return "no such run is stored"
+        case StorageError():  # Without its remedy, as of missing rights, nobody could go on.
+            return in_shell_words(str(error)).removesuffix(".")
         case _:
             return _first_sentence(in_shell_words(str(error)))
 

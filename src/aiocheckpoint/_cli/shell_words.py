@@ -53,8 +53,12 @@ _COMMANDS = {
     "submit": "submit",
     "terminate": "terminate",
 }
+_OF_HANDLER = r" and write\(| of "
+"""What follows on a method that a class of the user's has. No command stands for it."""
 _PHRASE = re.compile("|".join(map(re.escape, _PHRASES)))
-_CALL = re.compile(rf"(?<![\w.])({'|'.join(_COMMANDS)})\((?:'[^']*')?\)(?:\.\w+)?")
+_CALL = re.compile(
+    rf"(?<![\w.])(?<!Its )({'|'.join(_COMMANDS)})\((?:'[^']*')?\)(?:\.\w+)?(?!{_OF_HANDLER})"
+)
 _CODE = r"\w+\([^()]*=[^()]*\)"
 _ARGUMENT = re.compile(rf"{_CODE}|\b({'|'.join(_OPTIONS)})=(?=('|\d|<)?)")
 

@@ -155,6 +155,7 @@ class StoreUnreachableError(StorageError):
         path: The store, without a password.
         problem: The last problem, as the store or the network gave it.
         seconds: How long it was tried. 0.0 for a single try.
+        remedy: What to look for where a setting of the store keeps it from answering, or "".
         errno: None.
         damaged: False.
         is_of_statement: Whether the store has answered, and kept one statement alone from its end,
@@ -163,12 +164,14 @@ class StoreUnreachableError(StorageError):
 
     is_of_statement: bool = False
 
-    def __init__(self, path: str, problem: str, *, seconds: float = 0.0) -> None:
+    def __init__(self, path: str, problem: str, *, seconds: float = 0.0, remedy: str = "") -> None:
         tried = f" for {seconds:.3g} s" if seconds else ""
         super().__init__(
             path,
-            f"{path} was out of reach{tried}: {problem.rstrip('.')}. Nothing is known to be "
-            "written in this time. When it is in reach, run again, or call aresume_all().",
+            f"{path} was out of reach{tried}: {problem.rstrip('.')}. {remedy}{' ' * bool(remedy)}"
+            "Nothing is known to be written in this time. When it is in reach, run again, or call "
+            "aresume_all().",
         )
         self.problem = problem
         self.seconds = seconds
+        self.remedy = remedy

@@ -18,7 +18,6 @@ from aiocheckpoint.errors import (
 )
 from aiocheckpoint.handlers._addresses import find_store
 from aiocheckpoint.handlers._query import Query, select
-from aiocheckpoint.handlers._urls import url_scheme
 
 if TYPE_CHECKING:
     import os
@@ -147,15 +146,10 @@ def nothing_stored(address: StoreAddress, handler: StateHandler) -> StorageError
     """The error for a run, or a store, that is not there."""
     location = handler.locate(address.run_id)
     if not handler.flow and not address.is_file:  # Of no flow in particular.
-        location = str(address) if address.run_id is None else f"{address}, run {address.run_id!r}"
-    is_on_server = url_scheme(address.path) not in {None, "sqlite"}
-    if is_on_server and not handler.exists():
-        remedy = "Is it the URL that the flow was given? Its first run makes the tables."
-    elif not handler.exists():
-        remedy = (
-            "Is it the path that the flow was given? A run with an id has a file of its own, at "
-            "cp.handler.locate(run_id)."
-        )
+        place = handler.reader().shown_place or str(address)
+        location = place if address.run_id is None else f"{place}, run {address.run_id!r}"
+    if not handler.exists():
+        remedy = handler.missing_words()
     elif address.run_id is None:
         remedy = (
             "A run with an id is named by run_id=. All runs are listed by "

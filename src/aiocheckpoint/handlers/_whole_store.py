@@ -110,6 +110,17 @@ class WholeStorePort(SnapshotPort):
         """Whether the store was made, for stores that are files. It may hold no run."""
         return True
 
+    def missing_words(self) -> str:
+        """Say how the place of a store that does not exist may have been meant.
+
+        Raises:
+            StorageError: The store cannot be asked.
+        """
+        return (
+            "Is it the path that the flow was given? A run with an id has a file of its own, at "
+            "cp.handler.locate(run_id)."
+        )
+
     def find_snapshots(self, run_id: str | None) -> Iterator[FoundSnapshot]:
         """Find the snapshot of a run, without any change to the store.
 

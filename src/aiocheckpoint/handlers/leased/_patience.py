@@ -85,7 +85,7 @@ class Patience:
         self._failed_first = first
         self._failures += 1
         if not error.is_of_statement:
-            self._note_failure(self._failures, error.problem, len(waiting))
+            self._note_failure(self._failures, error, len(waiting))
         if not first:
             return None
         return self._pause(self._failures, min(first.values()) + self.seconds - now)
@@ -114,7 +114,7 @@ class Patience:
                 now = self._clock.monotonic()
                 since = since if failures else now
                 failures += 1
-                self._note_failure(failures, error.problem, 0)
+                self._note_failure(failures, error, 0)
                 if now - since >= self.seconds:
                     raise self._given_up(error, now - since) from error.__cause__
                 pause = self._pause(failures, since + self.seconds - now)
@@ -135,14 +135,16 @@ class Patience:
             seconds -= slice_
 
     def _given_up(self, error: StoreUnreachableError, seconds: float) -> StoreUnreachableError:
-        return StoreUnreachableError(self._location, error.problem, seconds=seconds)
+        return StoreUnreachableError(
+            self._location, error.problem, seconds=seconds, remedy=error.remedy
+        )
 
     def _pause(self, failures: int, left: float) -> float:
         pause = min(_FIRST_PAUSE * 2.0 ** min(failures - 1, _DOUBLINGS), _LONGEST_PAUSE)
         # Without jitter, all processes would come back to a server at the same moment.
         return min(pause * random.uniform(0.5, 1.0), left)  # noqa: S311 - no secret
 
-    def _note_failure(self, failures: int, problem: str, waiting: int) -> None:
+    def _note_failure(self, failures: int, error: StoreUnreachableError, waiting: int) -> None:
         self._most_waiting = max(self._most_waiting, waiting)
         now = self._clock.monotonic()
         if failures == 2 and self._outage.setdefault(None, now) == now:  # noqa: PLR2004
@@ -151,6 +153,7 @@ class Patience:
                 return
             self._warned_at = now
             text = "%s is out of reach: %s. It is tried again, and each request waits up to %g s."
+            problem = ". ".join(filter(None, (error.problem, error.remedy.rstrip("."))))
             log(logging.WARNING, NOWHERE, text, self._location, problem, self.seconds)
 
     def _note_end(self) -> None:

@@ -76,6 +76,22 @@ _WAITING = re.compile(
 )
 """Texts of libpq, of an English server and of PgBouncer for a server that may answer soon."""
 
+_REMEDIES: dict[str, str] = {
+    "25006|session is read-only": (
+        "Unless it is a standby, set default_transaction_read_only = off for this user and this "
+        "database."
+    ),
+    "57014": (
+        "Unless an administrator has ended the statement, set a longer statement_timeout for this "
+        "user and this database."
+    ),
+    "53300|too many (?:clients|connections)|connection slots are reserved": (
+        "Raise max_connections, or the CONNECTION LIMIT of this user or this database, or use "
+        "fewer processes."
+    ),
+}
+"""SQLSTATEs and texts of a server that is out of reach by a setting, each with its remedy."""
+
 _PREFIX = re.compile(
     r"\Aconnection (?:failed|is bad): (?:connection to server .*? failed: )?(?:FATAL: +)?"
 )
@@ -96,6 +112,9 @@ _MISTAKES: dict[str, str] = {
     ),
     "permission denied for database": (
         "Let an administrator grant the right CONNECT on the database to this user."
+    ),
+    "invalid response to SSL negotiation|expected authentication request": (
+        "No PostgreSQL server answers there. Correct the host and the port."
     ),
     _UNRESOLVED.pattern: (
         "The name of the host cannot be resolved. Correct it, or run again when the name service "
@@ -122,7 +141,7 @@ def not_connected(error: psycopg.Error, address: ServerAddress, *, first: bool) 
     text = address.without_secrets(str(error))
     problem = _PREFIX.sub("", _first_line(text))
     if isinstance(error, psycopg.errors.ConnectionTimeout) or _WAITING.search(text):
-        return StoreUnreachableError(address.place, problem)
+        return _unreachable(address, problem)
     advice = next((advice for words, advice in _MISTAKES.items() if re.search(words, text)), None)
     if not first and (advice is None or _UNRESOLVED.search(text)):
         return StoreUnreachableError(address.place, problem)
@@ -146,7 +165,7 @@ def translate_error(error: psycopg.Error, address: ServerAddress, doing: str) ->
     if code is None and isinstance(error, psycopg.OperationalError):  # The connection was lost.
         return StoreUnreachableError(place, problem)
     if code is not None and (code in _OUT_OF_REACH or code.startswith("08")):
-        unreachable = StoreUnreachableError(place, problem)
+        unreachable = _unreachable(address, problem)
         unreachable.is_of_statement = code in _OF_STATEMENT
         return unreachable
     if code in _NOT_AS_MADE:
@@ -171,7 +190,7 @@ def foreign_tables(address: ServerAddress, names: list[str]) -> StorageError:
     listed = ", ".join(names)
     return StorageError(
         address.place,
-        f"the schema {address.schema!r} of {address.place} has tables of another program "
+        f"the schema {address.schema!r} of {address.database} has tables of another program "
         f"({listed}), which were left as they are. Choose another schema, by schema=.",
         errno=errno.EBADMSG,
     )
@@ -181,10 +200,10 @@ def changed_facts(address: ServerAddress, name: str) -> StorageError:
     """Give the error for a table `meta` in which a row is missing or no number."""
     return StorageError(
         address.place,
-        f"the row {name!r} of the table meta in the schema {address.schema!r} of {address.place} "
-        "was deleted or changed by another program, so that nobody can tell which release made "
-        "the tables. Nothing was changed. Restore the row from a backup, or choose another schema, "
-        "by schema=.",
+        f"the row {name!r} of the table meta in the schema {address.schema!r} of "
+        f"{address.database} was deleted or changed by another program, so that nobody can tell "
+        "which release made the tables. Nothing was changed. Restore the row from a backup, or "
+        "choose another schema, by schema=.",
     )
 
 
@@ -192,8 +211,8 @@ def missing_rights(address: ServerAddress, error: psycopg.Error) -> StorageError
     """Give the error for a user who may neither use the tables nor make them."""
     return StorageError(
         address.place,
-        f"the tables in the schema {address.schema!r} of {address.place} can neither be used nor "
-        f"made: {_problem(error, address)}. Let an administrator execute the SQL of "
+        f"the tables in the schema {address.schema!r} of {address.database} can neither be used "
+        f"nor made: {_problem(error, address)}. Let an administrator execute the SQL of "
         "docs/postgres.md, which makes the tables and grants the rights on them.",
         errno=errno.EACCES,
     )
@@ -213,6 +232,11 @@ def _problem(error: psycopg.Error, address: ServerAddress) -> str:
     text = error.diag.message_primary or str(error)
     code = "" if error.sqlstate is None else f" (SQLSTATE {error.sqlstate})"
     return f"{_first_line(address.without_secrets(text))}{code}"
+
+
+def _unreachable(address: ServerAddress, problem: str) -> StoreUnreachableError:
+    remedies = (remedy for words, remedy in _REMEDIES.items() if re.search(words, problem))
+    return StoreUnreachableError(address.place, problem, remedy=next(remedies, ""))
 
 
 def _first_line(text: str) -> str:

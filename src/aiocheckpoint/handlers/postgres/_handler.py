@@ -148,6 +148,16 @@ class PostgresStateHandler(LeasedStateHandler):
         with self.reader() as reader:
             return reader.exists()
 
+    def missing_words(self) -> str:
+        """Say which schemas of the database have such tables, as one may be mistyped."""
+        with self.reader() as reader:
+            others = reader.database.schemas()
+        known = f" Such tables are in: {', '.join(map(repr, others))}." if others else ""
+        return (
+            f"No run has made tables in the schema {self.schema!r}.{known} "
+            "Is it the URL that the flow was given, with the same schema=?"
+        )
+
     @front_door
     def backup(self, path: str | os.PathLike[str]) -> None:
         """Make no copy: the tools of the server do so, also while it is in use.

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from aiocheckpoint.errors import StorageError, StoreUnreachableError
 from aiocheckpoint.handlers.postgres._connecting import connect
-from aiocheckpoint.handlers.postgres._schema import set_up
+from aiocheckpoint.handlers.postgres._schema import schemas_of_library, set_up
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -55,6 +55,14 @@ class ReadOnlyDatabase:
             IncompatibleSnapshotError: They are of a later version of this library.
         """
         return self._open.server(self._address)[1]
+
+    def schemas(self) -> list[str]:
+        """Name the schemas of the database that seem to have tables of this library.
+
+        Raises:
+            StorageError, IncompatibleSnapshotError: As `has_tables`.
+        """
+        return schemas_of_library(self._open.server(self._address)[0])
 
     @property
     def is_pooled(self) -> bool:

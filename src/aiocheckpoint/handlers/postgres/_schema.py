@@ -14,11 +14,13 @@ about 2 kB (https://www.postgresql.org/docs/current/storage-toast.html).
 
 from __future__ import annotations
 
+import logging
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
 import psycopg
 
+from aiocheckpoint._logging import NOWHERE, log
 from aiocheckpoint.errors import IncompatibleSnapshotError
 from aiocheckpoint.handlers.postgres._errors import (
     changed_facts,
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
     from aiocheckpoint.handlers.postgres._server_connection import ServerConnection
     from aiocheckpoint.handlers.postgres._url import ServerAddress
 
-__all__ = ["MIGRATIONS", "TABLES", "Migration", "set_up"]
+__all__ = ["MIGRATIONS", "TABLES", "Migration", "schemas_of_library", "set_up"]
 
 _PROGRAM = "aiocheckpoint"
 _ASCII = 'text COLLATE "C"'
@@ -151,6 +153,11 @@ _COLUMNS_OF_META = (
     "SELECT attname::text FROM pg_catalog.pg_attribute WHERE attnum > 0 AND NOT attisdropped "  # noqa: S608
     f"AND attrelid = (SELECT pg_class.oid FROM {_OF_SCHEMA} AND relname = 'meta') ORDER BY attnum"
 )
+_SCHEMAS = (
+    "SELECT nspname::text FROM pg_catalog.pg_class JOIN pg_catalog.pg_namespace "
+    "ON pg_namespace.oid = relnamespace WHERE relname = 'draining_owners' AND relkind = 'r' "
+    "ORDER BY nspname LIMIT 5"
+)
 _SET_FACT = (
     "INSERT INTO SCHEMA.meta VALUES (%s, %s) ON CONFLICT (name) DO UPDATE SET value = "
     "excluded.value"
@@ -180,14 +187,27 @@ def set_up(server: ServerConnection, *, writes: bool) -> bool:
         with server.transaction():
             # Another process may be making them.
             server.rows(_LOCK, (f"{_PROGRAM} {server.address.schema}",), doing="preparing")
-            _migrate(server, _found_level(server))
+            level = _found_level(server)
+            _migrate(server, level)
     except psycopg.errors.InsufficientPrivilege as error:
         failure = missing_rights(server.address, error)
     except psycopg.Error as error:
         failure = translate_error(error, server.address, "preparing")
     else:
+        _log_change(server.address, level)
         return True
     raise failure
+
+
+def _log_change(address: ServerAddress, level: int) -> None:
+    """Log that tables were made or migrated.
+
+    At INFO: the first run of each deploy makes them. A record is enough for a mistyped schema.
+    """
+    if level < len(MIGRATIONS):
+        done = "migrated" if level else "made"
+        text = f"{done} the tables of this library in the schema %r of %s"
+        log(logging.INFO, NOWHERE, text, address.schema, address.database)
 
 
 def _level(server: ServerConnection) -> int:
@@ -221,6 +241,11 @@ def _found_level(server: ServerConnection) -> int:
     except psycopg.Error as error:
         failure = translate_error(error, server.address, "reading")
     raise failure
+
+
+def schemas_of_library(server: ServerConnection) -> list[str]:
+    """Name the schemas of the database that seem to have tables of this library, at most five."""
+    return [name for (name,) in server.rows(_SCHEMAS)]
 
 
 def _facts(server: ServerConnection) -> dict[str, str]:

@@ -55,12 +55,15 @@ class ServerAddress:
         options: The same options.
         schema: The same schema.
         place: Host, port, database and schema, for messages.
+        database: The same without the schema, for messages that name it themselves.
     """
 
     def __init__(self, options: Mapping[str, str], schema: str) -> None:
         self.options: Mapping[str, str] = options
         self.schema: str = schema
-        self.place: str = _place(options, schema)
+        self.database: str = _database(options)
+        is_default = schema == DEFAULT_SCHEMA
+        self.place: str = self.database if is_default else f"{self.database}, schema {schema}"
         self._key = (tuple(sorted(options.items())), schema)
         hidden = {value for keyword, value in options.items() if keyword not in _SHOWN}
         # The server shows a part of `options` that it does not take.
@@ -186,8 +189,13 @@ def _keywords() -> frozenset[str]:
 def _check_host(options: Mapping[str, str]) -> None:
     """Check that hosts and ports are such, and no part of a password."""
     port = options.get("port", "")
-    if not _PORTS.fullmatch(port) or "@" in options.get("host", ""):
+    if "@" in options.get("host", ""):
         raise _not_encoded()
+    if not _PORTS.fullmatch(port):  # It is not shown, as it may be part of a password.
+        raise InvalidValueError(
+            "the port in the URL of PostgreSQL is no number. Write postgresql://USER@HOST:5432/"
+            "DATABASE, and %3A for a ':' that is part of a user or password."
+        )
     if any(int(one) > _HIGHEST_PORT for one in port.split(",") if one):
         raise InvalidValueError(f"the port {port} of a URL of PostgreSQL is above {_HIGHEST_PORT}.")
 
@@ -203,7 +211,7 @@ def _schema(given: object, in_url: str | None) -> str:
     return schema
 
 
-def _place(options: Mapping[str, str], schema: str) -> str:
+def _database(options: Mapping[str, str]) -> str:
     """The words that a database is named by in messages. No URL in them has a query."""
     hosts = (options.get("host") or options.get("hostaddr") or "").split(",")
     ports = options.get("port", "").split(",")
@@ -218,6 +226,4 @@ def _place(options: Mapping[str, str], schema: str) -> str:
     )
     if "service" in options:
         words.append(f"service {options['service']}")
-    if schema != DEFAULT_SCHEMA:
-        words.append(f"schema {schema}")
     return ", ".join([f"postgresql://{named}/{quote(options.get('dbname', ''), safe='')}", *words])
