@@ -15,7 +15,7 @@ from kept_snapshots import SECRET, kept_files
 from looked_at import KINDS, STEPS, make_store, place_in
 
 from aiocheckpoint import CheckpointFlow
-from aiocheckpoint.handlers.local._reading import LocalReader
+from aiocheckpoint.handlers.local._reader import LocalReader
 from aiocheckpoint.look import DiffView, RunView, _step_diffs, open_store
 
 if TYPE_CHECKING:

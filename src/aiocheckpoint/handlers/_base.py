@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from aiocheckpoint._concurrency.backends import Backend
     from aiocheckpoint._model.given_state import CallSite
     from aiocheckpoint._snapshot.signing import Secrets
-    from aiocheckpoint.handlers._reading import StoreReader
+    from aiocheckpoint.handlers._reader import StoreReader
     from aiocheckpoint.handlers._run_store import RunStore
 
 __all__ = ["StateHandler"]
@@ -187,7 +187,7 @@ class StateHandler(WholeStorePort):
         Raises:
             InvalidTypeError, InvalidValueError: A secret is invalid.
         """
-        from aiocheckpoint.handlers._reading import StoreReader  # noqa: PLC0415 - programs lack it
+        from aiocheckpoint.handlers._reader import StoreReader  # noqa: PLC0415 - programs lack it
 
         return StoreReader(self, secret)
 

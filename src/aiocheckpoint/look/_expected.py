@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from aiocheckpoint.handlers._base import StateHandler
-    from aiocheckpoint.handlers._reading import StoreReader
+    from aiocheckpoint.handlers._reader import StoreReader
 
 __all__ = ["expected_in", "expected_of"]
 

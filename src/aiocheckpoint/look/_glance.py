@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from aiocheckpoint.handlers._base import StateHandler
     from aiocheckpoint.handlers._found_runs import FoundRun
-    from aiocheckpoint.handlers._reading import StoreReader
+    from aiocheckpoint.handlers._reader import StoreReader
     from aiocheckpoint.look._records import RunView
 
 __all__ = ["Glance", "glance"]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from aiocheckpoint.handlers._urls import absolute_path
 from aiocheckpoint.handlers.local._paths import RunPaths
-from aiocheckpoint.handlers.local._reading import LocalReader
+from aiocheckpoint.handlers.local._reader import LocalReader
 from aiocheckpoint.look._changes import files_of_database, files_of_directory, files_of_run
 
 if TYPE_CHECKING:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from aiocheckpoint._snapshot.pickling.inert import Inert, InertBounds
     from aiocheckpoint._snapshot.stored_snapshot import StoredSnapshot
     from aiocheckpoint.handlers._found_runs import FoundRun
-    from aiocheckpoint.handlers._reading import StoreReader
+    from aiocheckpoint.handlers._reader import StoreReader
 
     _Readable: TypeAlias = tuple[FoundRun, Header]
 

@@ -14,7 +14,7 @@ from aiocheckpoint.look._views import snapshot_view
 if TYPE_CHECKING:
     from aiocheckpoint._snapshot.pickling.inert import Inert, InertBounds
     from aiocheckpoint.handlers._found_runs import FoundRun
-    from aiocheckpoint.handlers._reading import StoreReader
+    from aiocheckpoint.handlers._reader import StoreReader
 
 __all__ = ["MOST_SNAPSHOTS", "diffs_of_steps"]
 

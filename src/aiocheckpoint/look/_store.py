@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from aiocheckpoint.handlers._addresses import StoreAddress
     from aiocheckpoint.handlers._base import StateHandler
     from aiocheckpoint.handlers._found_runs import FlowSummary, FoundRun
-    from aiocheckpoint.handlers._reading import StoreReader
+    from aiocheckpoint.handlers._reader import StoreReader
     from aiocheckpoint.handlers._run_filter import RunFilter
     from aiocheckpoint.look._records import DiffView, RunView, SnapshotView
 

@@ -59,7 +59,7 @@ if TYPE_CHECKING:
     from aiocheckpoint.handlers._locks import Lock
     from aiocheckpoint.handlers._options import SnapshotOptions
     from aiocheckpoint.handlers._query import Query
-    from aiocheckpoint.handlers._reading import StoreReader
+    from aiocheckpoint.handlers._reader import StoreReader
 
 __all__ = ["LocalStateHandler"]
 
@@ -301,7 +301,7 @@ class LocalStateHandler(RecordFiles):
 
     def reader(self, secret: Secrets | None = None) -> StoreReader:
         """Make the reader of the files."""
-        from aiocheckpoint.handlers.local._reading import LocalReader  # noqa: PLC0415 - rarely
+        from aiocheckpoint.handlers.local._reader import LocalReader  # noqa: PLC0415 - rarely
 
         return LocalReader(self, self._paths, self.known_at, secret)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
-from aiocheckpoint.handlers._index_reading import IndexReader
+from aiocheckpoint.handlers._index_reader import IndexReader
 from aiocheckpoint.handlers.postgres._index_rows import PostgresRows
 from aiocheckpoint.handlers.postgres._read_only import ReadOnlyDatabase
 

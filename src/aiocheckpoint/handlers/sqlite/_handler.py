@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from aiocheckpoint.handlers._run_filter import RunFilter
     from aiocheckpoint.handlers.leased._requests import Key
     from aiocheckpoint.handlers.sqlite._listing import Row
-    from aiocheckpoint.handlers.sqlite._reading import SqliteReader
+    from aiocheckpoint.handlers.sqlite._reader import SqliteReader
 
 __all__ = ["SqliteStateHandler"]
 
@@ -242,7 +242,7 @@ class SqliteStateHandler(LeasingHandler[Database]):
 
     def reader(self, secret: Secrets | None = None) -> SqliteReader:
         """Make the reader of the database, which opens it for reading alone."""
-        from aiocheckpoint.handlers.sqlite._reading import SqliteReader  # noqa: PLC0415 - rarely
+        from aiocheckpoint.handlers.sqlite._reader import SqliteReader  # noqa: PLC0415 - rarely
 
         return SqliteReader(self, self._path, secret)
 

@@ -17,7 +17,7 @@ from aiocheckpoint.handlers._found_runs import FoundRun, examined
 from aiocheckpoint.handlers._found_snapshots import FoundSnapshot
 from aiocheckpoint.handlers._index_rows import Choice
 from aiocheckpoint.handlers._locations import format_location
-from aiocheckpoint.handlers._reading import StoreReader, count_found
+from aiocheckpoint.handlers._reader import StoreReader, count_found
 from aiocheckpoint.handlers._run_filter import ALL
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from aiocheckpoint._model.start_record import Ownership
 from aiocheckpoint.errors import CheckpointError, CorruptSnapshotError, ForeignFileError
 from aiocheckpoint.handlers._files.reading import open_regular
 from aiocheckpoint.handlers._found_runs import FoundRun
-from aiocheckpoint.handlers._reading import StoreReader
+from aiocheckpoint.handlers._reader import StoreReader
 from aiocheckpoint.handlers.local._history import RetainedSnapshots
 from aiocheckpoint.handlers.local._paths import path_of_flow
 from aiocheckpoint.handlers.local._progress_file import path_of_progress, read_progress

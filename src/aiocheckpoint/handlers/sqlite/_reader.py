@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from aiocheckpoint.handlers._files.databases import file_identity
-from aiocheckpoint.handlers._index_reading import IndexReader
+from aiocheckpoint.handlers._index_reader import IndexReader
 from aiocheckpoint.handlers.sqlite._index_rows import SqliteRows
 from aiocheckpoint.handlers.sqlite._liveness import OwnerLooks
 from aiocheckpoint.handlers.sqlite._read_only import ReadOnlyDatabase
