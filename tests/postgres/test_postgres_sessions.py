@@ -135,7 +135,7 @@ def test_pooler_is_found(narrow_pooler: PgBouncer, database: str) -> None:
                 connection.claim([Claim(lease)], OWNER, 1.0)
                 inside = connection.inner.rows("SHOW lock_timeout")
         rows = connection.inner.rows
-        assert inside == [("2s",)]
+        assert inside == [("1s",)]
         assert rows("SHOW lock_timeout") == [("0",)]
         assert rows("SHOW idle_in_transaction_session_timeout") == [("0",)]
         assert rows("SELECT count(*) FROM pg_prepared_statements") == [(0,)]
@@ -150,7 +150,7 @@ def test_direct_session(database_url: str) -> None:
         for _ in range(5):
             beat(connection)
         rows = connection.inner.rows
-        assert rows("SHOW lock_timeout") == [("2s",)]
+        assert rows("SHOW lock_timeout") == [("1s",)]
         assert rows("SHOW idle_in_transaction_session_timeout") == [("10s",)]
         prepared = "SELECT count(*) FROM pg_prepared_statements WHERE statement LIKE '%%owners%%'"
         assert rows(prepared) == [(1,)]

@@ -52,6 +52,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Fault", "MemoryConnection", "MemoryHandler", "MemoryServer", "MemoryStore", "Row"]
 
+_BRIEFLY = 0.02
+
 Fault = Literal["statement", "commit", "answer"]
 """An event that may fail: a statement, a commit, which is not done then, or the answer to one."""
 
@@ -108,6 +110,8 @@ class MemoryServer:
         faults: What fails next, first to last.
         decide: Whether an event fails, if `faults` have no say. Called for each one.
         before_commit: Called with the tables that are about to be committed.
+        locked: The runs whose rows somebody else holds. A transaction waits for them in vain.
+        limit: Seconds that a transaction waits for a row, if it does not wait briefly.
         sessions: The sessions that are open.
         commits: The number of commits of writers.
     """
@@ -121,6 +125,8 @@ class MemoryServer:
         self.faults: deque[Fault] = deque()
         self.decide: Callable[[Fault], bool] = _never
         self.before_commit: Callable[[Tables], object] = _nothing
+        self.locked: set[Key] = set()
+        self.limit = 1.0
         self.sessions: set[str] = set()
         self.commits = 0
         self.lock = threading.RLock()
@@ -231,6 +237,7 @@ class MemoryConnection(StoreConnection):
     def _commit(self, tables: Tables) -> None:
         server = self._server
         self._check()
+        self._wait_for_rows(tables)
         if server.fails("commit"):
             raise self._broken()
         if server.read_only:
@@ -240,6 +247,16 @@ class MemoryConnection(StoreConnection):
         server.commits += 1
         if server.fails("answer"):
             raise self._broken()
+
+    def _wait_for_rows(self, tables: Tables) -> None:
+        """Wait for the rows of the transaction that somebody else holds, and give up."""
+        server = self._server
+        for key in server.locked:
+            if tables.runs.get(key) is not server.tables.runs.get(key):
+                server.clock.sleep(_BRIEFLY if self.waits_briefly else server.limit)
+                error = StoreUnreachableError("memory", "a row was locked for too long")
+                error.is_of_statement = True
+                raise error
 
     @contextmanager
     def _writing(self) -> Generator[Tables, None, None]:

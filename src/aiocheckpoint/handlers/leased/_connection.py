@@ -49,11 +49,15 @@ class StoreConnection(WritingStatements, ReadingStatements):
         commits_alone: Whether `claim`, `save_steps`, `save_statuses`, `insert_queued` and
             `write_progress` write by one statement each, which commits by itself outside of
             `transaction`. The writer calls one there if it is the only one, which saves round
-            trips. No run of a batch depends on another one.
+            trips. No run of a batch depends on another one. Such a statement must not wait for
+            ever for a row that another transaction holds.
+        waits_briefly: Set by the writer before a `transaction` that is to give up at once where
+            another transaction holds a row, as the requests of other runs wait for it.
     """
 
     session: str | None = None
     commits_alone: bool = False
+    waits_briefly: bool = False
 
     def is_lost(self) -> bool:
         """Whether the connection is known to be lost, found out without asking the server.

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
-from contextlib import suppress
+from contextlib import contextmanager, nullcontext, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from aiocheckpoint._concurrency.pending_results import PendingResult
 from aiocheckpoint.errors import StorageError, StoreUnreachableError
 from aiocheckpoint.handlers.leased._claims import ask, set_claimed
+from aiocheckpoint.handlers.leased._held_up import HeldUpRequests
 from aiocheckpoint.handlers.leased._listener import FREED, is_told_if_attended
 from aiocheckpoint.handlers.leased._news import news_of
 from aiocheckpoint.handlers.leased._processor import LeasedProcessor
@@ -18,9 +20,8 @@ from aiocheckpoint.handlers.leased._store_session import StoreSession
 from aiocheckpoint.handlers.leased._writer import MOST_REQUESTS, Again
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterator, Sequence
 
-    from aiocheckpoint._concurrency.pending_results import PendingResult
     from aiocheckpoint.handlers.leased._batches import Batch
     from aiocheckpoint.handlers.leased._clock import Clock
     from aiocheckpoint.handlers.leased._notices import Notices
@@ -34,8 +35,6 @@ _SECONDS_TO_RECONNECT = 0.2
 `OwnerWatch`. A server that refuses to write for a while, or has no connection free, gives them no
 more time, as a restart does."""
 _TRIES_PER_LEASE = 6
-_SECONDS_APART = 5.0
-"""Between two tries of a request that a lock holds up, where there are other requests."""
 _OF_ONE_REQUEST = (StorageError, ValueError, OverflowError, TypeError, MemoryError)
 
 
@@ -64,20 +63,18 @@ class StoreProcessor(LeasedProcessor[StoreSession]):
         self._newly_taken: set[PendingResult[Any]] = set()
         self._notices = notices
         self._news: set[str] = set()
-        # Requests that a lock or a limit holds up. Others do not wait for them.
-        self._apart: set[PendingResult[Any]] = set()
-        self._apart_until = -float("inf")
-        self._held_up_by: StoreUnreachableError | None = None
+        self._held_up = HeldUpRequests(clock)
 
     def apply(self, group: Sequence[PendingResult[Any]]) -> Again | None:
         """Carry out requests. Set the result or the error of each, except those to be repeated."""
-        others, held_up = self._split(group)
+        others, held_up = self._held_up.split(group)
         left: list[PendingResult[Any]] = []
         self._newly_taken = set()
         for part in _parts(others):
             left += part if left and not self._is_connected else self._carry_out(part)
-        if held_up:
-            left += self._held_up_left(held_up, waits=bool(others), is_out=bool(left))
+        if self._held_up:
+            is_out = bool(left) and not self._is_connected
+            left += held_up if is_out else self._try_held_up(held_up)
         if len(left) < len(group):
             self._patience.answers.count += 1
         if not left:
@@ -85,39 +82,54 @@ class StoreProcessor(LeasedProcessor[StoreSession]):
         self._tell_news()
         return self._put_off(left)
 
-    def _held_up_left(
-        self, held_up: list[PendingResult[Any]], *, waits: bool, is_out: bool
-    ) -> list[PendingResult[Any]]:
-        """Carry out the requests that were held up one by one, and give those that still are.
+    def _try_held_up(self, waiting: list[PendingResult[Any]]) -> list[PendingResult[Any]]:
+        """Try requests that are held up if it is time, and give those that still are.
+
+        The store is asked for one of them. If it carries that one out, the others are due as well.
 
         Args:
-            held_up: The requests.
-            waits: Whether they may wait for their next time, as there are others.
-            is_out: Whether others were put off just now.
+            waiting: The requests. Releases that are held up are tried beside them.
         """
-        left: list[PendingResult[Any]] = []
-        if waits and self._clock.monotonic() < self._apart_until:
-            self._unreachable = self._unreachable or self._held_up_by
-            return held_up
-        for pending in held_up:
-            goes_on = self._is_connected or not (is_out or left)
-            left += self._carry_out([pending]) if goes_on else [pending]
-        self._apart &= set(left)
-        return left
+        held_up = self._held_up
+        if held_up.seconds_to_try > 0:
+            if waiting:
+                self._unreachable = self._unreachable or held_up.error
+            return waiting
+        first, *rest = in_turns = held_up.in_turns(waiting)
+        began = self._clock.monotonic()
+        with self._hurry():
+            left = self._carry_out([first])
+            if left:
+                left += rest
+            elif rest:
+                left = self._carry_out(rest)
+        still = set(left)
+        held_up.note_try(began, [one for one in in_turns if one not in still])
+        return [one for one in waiting if one in still]
 
-    def _split(
-        self, group: Sequence[PendingResult[Any]]
-    ) -> tuple[list[PendingResult[Any]], list[PendingResult[Any]]]:
-        """Part the requests that are held up, and later ones of their runs, from all others."""
-        if not self._apart:
-            return list(group), []
-        late = {pending.request.key for pending in self._apart} - {None}
-        held_up = [one for one in group if one in self._apart or one.request.key in late]
-        return [one for one in group if one not in held_up], held_up
+    @contextmanager
+    def _hurry(self) -> Generator[None, None, None]:
+        """Let nobody wait long for a lock in a `with` block."""
+        session = self._open()
+        before, session.waits_briefly = session.waits_briefly, True
+        try:
+            yield
+        finally:
+            session.waits_briefly = before
+
+    def _call_one_by_one(
+        self,
+        group: Sequence[PendingResult[Any]],
+        work: Callable[[StoreSession, Sequence[PendingResult[Any]]], None],
+    ) -> list[PendingResult[Any]]:
+        with self._hurry():  # A lock has held them up together, for long enough.
+            return super()._call_one_by_one(group, work)
 
     def idle_timeout(self) -> float | None:
         """Seconds until the next heartbeat, release, or look at the connection is due."""
         seconds, session = super().idle_timeout(), self._session
+        if self._held_up:
+            seconds = min(self._held_up.seconds_to_try, self._lease if seconds is None else seconds)
         if seconds is None or session is None:
             return None
         if session.is_connected and not session.is_seen:
@@ -127,14 +139,21 @@ class StoreProcessor(LeasedProcessor[StoreSession]):
     def on_idle(self) -> None:
         """Send a heartbeat, repeat the releases that failed, and replace a lost connection."""
         session = self._session
-        if session is not None and session.needs_work:
-            super().on_idle()
+        if session is None:
+            return
+        is_due = bool(self._held_up) and self._held_up.seconds_to_try <= 0
+        if session.needs_work or is_due:
+            if session.needs_work:
+                super().on_idle()
+            if is_due:
+                self._try_held_up([])
             self._tell_news()
             self._put_off([])
 
     def _put_off(self, left: list[PendingResult[Any]]) -> Again | None:
         error, self._unreachable = self._unreachable, None
         if error is None:
+            self._held_up.keep(())
             self._patience.note_success()
             return None
         self._keep_releases(left)
@@ -142,8 +161,11 @@ class StoreProcessor(LeasedProcessor[StoreSession]):
         seconds = self._patience.wait_on(waiting, error)
         self._release_claims([pending for pending in waiting if pending.error is not None])
         again = [pending for pending in waiting if pending.error is None]
+        self._held_up.keep(set(again))
         if seconds is None:
             return None
+        if self._is_connected and not self._held_up.split(again)[0]:
+            return Again(min(seconds, self._held_up.seconds_to_try), again, at_once=True)
         # A claim without an answer may have taken its run.
         if any(isinstance(pending.request, Claim) and pending.is_taken for pending in again) or (
             self.is_in_use
@@ -160,7 +182,8 @@ class StoreProcessor(LeasedProcessor[StoreSession]):
     def _keep_releases(self, left: Sequence[PendingResult[Any]]) -> None:
         """Let nobody wait for a release. It is repeated with the next heartbeat."""
         if self._session is not None:
-            releases = (pending.request for pending in left if isinstance(pending.request, Release))
+            releases = [one for one in left if isinstance(one.request, Release)]
+            releases = [one.request for one in releases if one not in self._held_up]
             self._session.pending_releases += releases
 
     def _taken(self, group: Sequence[PendingResult[Any]]) -> Sequence[PendingResult[Any]]:
@@ -177,14 +200,25 @@ class StoreProcessor(LeasedProcessor[StoreSession]):
                 pending.give_back()
         self._newly_taken = set()  # Those in doubt stay taken.
         if error.is_of_statement and self._is_connected:
-            if len(group) == 1:
-                self._apart.update(group)
-                self._apart_until = self._clock.monotonic() + _SECONDS_APART
-                self._held_up_by = error
+            self._hold_up(group, error)
         else:
             self.disconnect()
         self._unreachable = error
         return True
+
+    def _hold_up(self, group: Sequence[PendingResult[Any]], error: StoreUnreachableError) -> None:
+        """Let no other request wait for one that has failed alone, or for releases beside it."""
+        session = self._session
+        if session is not None:
+            for release in session.pending_releases:
+                self._held_up.add(PendingResult(release, None), error)
+            session.pending_releases.clear()
+        if len(group) == 1:
+            self._held_up.add(group[0], error)
+
+    def _take_session(self, end: Callable[[StoreSession], None]) -> None:
+        self._held_up.clear()
+        super()._take_session(end)
 
     @property
     def _is_connected(self) -> bool:
@@ -192,7 +226,10 @@ class StoreProcessor(LeasedProcessor[StoreSession]):
 
     def _write(self, session: StoreSession, group: Sequence[PendingResult[Any]]) -> None:
         releases = session.pending_releases[:]
-        super()._write(session, group)
+        # A run that a lock has held up for all its patience is released while it still is.
+        hurries = releases or any(isinstance(pending.request, Release) for pending in group)
+        with self._hurry() if hurries else nullcontext():
+            super()._write(session, group)
         if self._notices is not None:
             self._news |= news_of(group, releases, self._notices, self._clock.time())
 
@@ -215,7 +252,7 @@ class StoreProcessor(LeasedProcessor[StoreSession]):
         return self._is_connected and isinstance(error, _OF_ONE_REQUEST)
 
     def _writes_alone(self, session: StoreSession, batch: Batch) -> bool:
-        if not session.connection.commits_alone:
+        if session.waits_briefly or not session.connection.commits_alone:
             return False
         if batch.is_one_statement or batch.is_new:
             session.is_in_doubt = True

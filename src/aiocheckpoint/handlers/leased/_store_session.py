@@ -52,6 +52,7 @@ class StoreSession(Session):
         is_in_doubt: Whether something may have been stored since `begin`, if no answer comes.
         has_freed: Set when the runs of an owner that is gone were freed.
         is_seen: Whether others see at once that the connection is lost, or have seen it.
+        waits_briefly: As `StoreConnection.waits_briefly`.
     """
 
     def __init__(self, store: LeasedStore, lease: float, clock: Clock) -> None:
@@ -70,6 +71,7 @@ class StoreSession(Session):
         self.is_in_doubt: bool = False
         self.has_freed: bool = False
         self.is_seen: bool = False
+        self.waits_briefly: bool = False
 
     @property
     def owner_id(self) -> str:
@@ -122,6 +124,7 @@ class StoreSession(Session):
 
     def in_transaction(self, work: Callable[[], None]) -> None:
         connection = self.connection
+        connection.waits_briefly = self.waits_briefly
         try:
             with connection.transaction():
                 self._heartbeat(connection)

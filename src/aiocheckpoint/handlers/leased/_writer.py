@@ -51,10 +51,12 @@ class Again(NamedTuple):
     Attributes:
         seconds: The pause until then. Further requests join them meanwhile.
         requests: The requests, in their order. All others of the group have ended.
+        at_once: Whether a further request ends the pause: it need not wait for them.
     """
 
     seconds: float
     requests: list[PendingResult[Any]]
+    at_once: bool = False
 
 
 class Processor(Protocol):
@@ -303,6 +305,8 @@ class _Work:
             except Empty:
                 return
             self._group.append(self._taken)
+            if again.at_once:
+                return
 
     def _take(self) -> None:
         """Take the requests queued so far, or wait for one."""

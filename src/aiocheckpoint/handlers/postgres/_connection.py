@@ -57,10 +57,10 @@ class PostgresConnection(PostgresReading, StoreConnection):
             pooler, and for a connection that only reads.
     """
 
-    commits_alone = True
-
     def __init__(self, inner: ServerConnection, *, writes: bool) -> None:
         self.inner = inner
+        # Behind a pooler, a limit of waits for locks needs a transaction.
+        self.commits_alone: bool = not inner.is_pooled
         self._has_tables = set_up(inner, writes=writes)
         self.session: str | None = _owners.begin_session(inner) if writes else None
         self._connected_at = time.monotonic()
@@ -79,7 +79,7 @@ class PostgresConnection(PostgresReading, StoreConnection):
         return found
 
     def transaction(self) -> AbstractContextManager[None]:
-        return self.inner.transaction()
+        return self.inner.transaction(briefly=self.waits_briefly)
 
     def is_lost(self) -> bool:
         return self.inner.is_lost()

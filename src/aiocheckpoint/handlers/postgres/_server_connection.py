@@ -35,8 +35,10 @@ __all__ = ["Link", "ServerConnection", "in_schema"]
 
 _Result = TypeVar("_Result")
 
-_LIMITS = "lock_timeout = '2s'", "idle_in_transaction_session_timeout = '10s'"
+_LIMITS = "lock_timeout = '1s'", "idle_in_transaction_session_timeout = '10s'"
 """A process that is stopped within a transaction, or cut off, holds its rows for so long."""
+
+_BRIEF_LIMIT = "SET LOCAL lock_timeout = '20ms'"
 
 _ISOLATION = "default_transaction_isolation = 'read committed'"
 """The statements decide by what others have committed. A database may have another default."""
@@ -212,13 +214,16 @@ class ServerConnection:
         return self.link.execute(statement, call.values, prepare=call.prepare, binary=True)
 
     @contextmanager
-    def transaction(self) -> Generator[None, None, None]:
+    def transaction(self, *, briefly: bool = False) -> Generator[None, None, None]:
         """Commit all statements of a `with` block together, or none of them after an exception.
+
+        Args:
+            briefly: Whether a statement hardly waits for a row that another transaction holds.
 
         Raises:
             StorageError: It cannot begin or be committed.
         """
-        self._simply(self._begin)
+        self._simply(f"{self._begin}; {_BRIEF_LIMIT}" if briefly else self._begin)
         try:
             yield
         except BaseException:
