@@ -130,7 +130,9 @@ class SimConnection(MemoryConnection):
         process.wait_until(lambda: request.ended)
         self._request = None
         if request.problem:
-            raise StoreUnreachableError("simulated", request.problem)
+            error = StoreUnreachableError("simulated", request.problem)
+            error.is_of_statement = request.is_of_statement
+            raise error
         return request.result
 
     def _time_out(self) -> None:
@@ -174,6 +176,7 @@ class SimConnection(MemoryConnection):
     def transaction(self) -> Generator[None, None, None]:
         server, session = self._server, self._session
         self._begins = True  # With the first statement.
+        session.waits_briefly = self.waits_briefly
         try:
             yield
         except BaseException:
@@ -182,6 +185,7 @@ class SimConnection(MemoryConnection):
             raise
         finally:
             begins, self._begins = self._begins, False
+            session.waits_briefly = False
         if not begins:
             self._ask("COMMIT", lambda: server.commit(session))
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Simulation", "explain", "find_failure", "main"]
 
-_RUNS = 3
+_KEYS = [("flow", f"run {number}") for number in range(3)]
 _PROCESSES = 3
 _DAY = 86_400.0
 _LONG = 30.0
@@ -90,6 +90,7 @@ class Simulation:
             self._end_sessions,
             self._cut_off,
             self._freeze,
+            self._hold_row,
             self._kill,
             self._close,
         ]
@@ -128,6 +129,9 @@ class Simulation:
         process = self.choices.choice(self.processes)
         process.freeze(self._seconds(), sleeps=self.choices.random() < 0.5)
 
+    def _hold_row(self) -> None:
+        self.server.hold_row(self.choices.choice(_KEYS), self._seconds())
+
     def _kill(self) -> None:
         self.choices.choice(self.processes).kill(power=self.choices.random() < 0.3)
         self._succeed()
@@ -162,8 +166,7 @@ class Simulation:
         elif what < 0.2 and self.callers:
             choices.choice(self.callers).cancel()
         else:
-            key = "flow", f"run {choices.randrange(_RUNS)}"
-            caller = Caller(process, key, f"caller {len(self.callers) + 1}")
+            caller = Caller(process, choices.choice(_KEYS), f"caller {len(self.callers) + 1}")
             self.callers.append(caller)
 
     # the end

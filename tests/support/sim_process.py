@@ -343,8 +343,7 @@ class Process:
         """The time without requests is over. The thread need not run if nothing is due."""
         if timer is not self._idle_timer or self.is_dead:
             return
-        session = self.processor._session  # noqa: SLF001
-        if session is not None and session.needs_work:
+        if self.processor.needs_work:
             self._is_idle_over = True
             self.resume()
         else:

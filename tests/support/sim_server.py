@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Client", "Faults", "Request", "Server", "ServerSession", "Witness"]
 
-_LOCK_TIMEOUT = 1.0
+_LOCK_TIMEOUT, _BRIEF_LOCK_TIMEOUT = 0.3, 0.02
 _IDLE_IN_TRANSACTION = 1.0
 KEEPALIVE = 1.5
 """How long the server keeps the session of a client that is cut off or has lost its power."""
@@ -108,6 +108,7 @@ class ServerSession:
         seen: The owners that the open transaction has looked at: whether each was late, and when.
         answered_at: When it has answered its last request.
         has_timer: Whether `answered_at` will be looked at.
+        waits_briefly: Whether its transaction hardly waits for rows.
     """
 
     name: str
@@ -120,6 +121,7 @@ class ServerSession:
     seen: dict[str, tuple[bool, float]] = field(default_factory=dict[str, Any])
     answered_at: float = 0.0
     has_timer: bool = False
+    waits_briefly: bool = False
 
 
 @dataclass(eq=False)
@@ -135,6 +137,7 @@ class Request:
         ended: Whether its client knows the outcome.
         result: What came of it.
         problem: Why nothing came of it, or empty.
+        is_of_statement: Whether that ended nothing but its transaction.
     """
 
     session: ServerSession
@@ -144,6 +147,7 @@ class Request:
     ended: bool = False
     result: Any = None
     problem: str = ""
+    is_of_statement: bool = False
 
 
 class Server:
@@ -278,8 +282,18 @@ class Server:
         transaction, session.transaction = session.transaction, None
         session.seen.clear()
         if transaction is not None:
-            for request in transaction.end():
-                self._kernel.at(0.0, self._carry_out, request)
+            self._let_go(transaction)
+
+    def _let_go(self, transaction: Transaction) -> None:
+        for request in transaction.end():
+            self._kernel.at(0.0, self._carry_out, request)
+
+    def hold_row(self, key: Any, seconds: float) -> None:  # noqa: ANN401
+        """Let somebody else hold the row of a run for so long, if nobody does."""
+        transaction = Transaction(self.tables, self._locks)
+        if transaction.hold(key):
+            self._kernel.say("somebody holds the row of", key[1])
+            self._kernel.at(seconds, self._let_go, transaction)
 
     def _end_idle(self, session: ServerSession) -> None:
         """End a session that is idle in a transaction. One timer serves all its transactions."""
@@ -353,7 +367,8 @@ class Server:
         if transaction is not None:
             transaction.blocked_by = holder
         holder.waiting.append(request)
-        self._kernel.at(_LOCK_TIMEOUT, self._stop_waiting, request, holder)
+        seconds = _BRIEF_LOCK_TIMEOUT if request.session.waits_briefly else _LOCK_TIMEOUT
+        self._kernel.at(seconds, self._stop_waiting, request, holder)
 
     def _stop_waiting(self, request: Request, holder: Transaction) -> None:
         if request in holder.waiting:
@@ -362,7 +377,7 @@ class Server:
 
     def _give_up(self, request: Request, problem: str) -> None:
         request.session.in_flight -= 1
-        request.problem = problem
+        request.problem, request.is_of_statement = problem, True
         self._end_transaction(request.session)
         self._answer(request)
 

@@ -67,12 +67,12 @@ class Overlay(MutableMapping[_Key, _Value], Generic[_Key, _Value]):
         return found
 
     def __setitem__(self, key: _Key, value: _Value) -> None:
-        self._lock(key)
+        self.lock(key)
         self.changed[key] = value
 
     def __delitem__(self, key: _Key) -> None:
         if key in self:
-            self._lock(key)
+            self.lock(key)
             self.changed[key] = _GONE
 
     def __iter__(self) -> Iterator[_Key]:
@@ -113,7 +113,12 @@ class Overlay(MutableMapping[_Key, _Value], Generic[_Key, _Value]):
             else:
                 self._base[key] = value
 
-    def _lock(self, key: _Key) -> None:
+    def lock(self, key: _Key) -> None:
+        """Lock a row.
+
+        Raises:
+            HeldRowError: Another transaction has it.
+        """
         holder = self._locks.setdefault((id(self._base), key), self._owner)
         if holder is not self._owner:
             raise HeldRowError(holder)
@@ -143,6 +148,14 @@ class Transaction:
         self._all: tuple[Overlay[Any, Any], ...] = self._runs, self._owners, self._draining
         self.waiting: list[Any] = []
         self.blocked_by: Transaction | None = None
+
+    def hold(self, key: Any) -> bool:  # noqa: ANN401
+        """Lock the row of a run, without a change. False where another one has it."""
+        try:
+            self._runs.lock(key)
+        except HeldRowError:
+            return False
+        return True
 
     @property
     def has_changes(self) -> bool:

@@ -116,3 +116,22 @@ def test_late_step(server: MemoryServer) -> None:
     assert connection.save_statuses([late.request], "") == 0
     assert row_of(server, "x").position == 2
     assert connection.save_statuses([process.save(lease, "stopped", 1).request], "") == 1
+
+
+def test_owner_of_a_run_that_nobody_wants(server: MemoryServer) -> None:
+    """A process with a claim to release connects as soon as an owner of runs does."""
+    process = LeasedProcess(server, patience=5.0)
+    server.faults.append("answer")
+    again = process.processor.apply([process.claim(lease_of("x"))])
+    server.stop()
+    while again is not None:  # Nobody hears that the run is claimed.
+        server.clock.sleep(again.seconds)
+        again = process.processor.apply(again.requests)
+    pauses: list[float] = []
+    again = process.processor.apply([process.claim(lease_of("y"))])
+    for _ in range(6):
+        assert again is not None
+        pauses.append(again.seconds)
+        server.clock.sleep(again.seconds)
+        again = process.processor.apply(again.requests)
+    assert max(pauses) <= 0.2

@@ -17,6 +17,8 @@ __all__ = ["HeldUpRequests"]
 
 _SECONDS_APART = 0.2
 """Between two tries, at least."""
+_SHORTEST = 1e-6
+"""No pause is shorter, as a clock may stand still in it."""
 _SHARE = 10
 """Tries take at most one part in so many of the time: others wait for each of them."""
 
@@ -48,7 +50,8 @@ class HeldUpRequests:
     @property
     def seconds_to_try(self) -> float:
         """Seconds until they are tried again."""
-        return max(0.0, self._next_try - self._clock.monotonic())
+        left = self._next_try - self._clock.monotonic()
+        return left if left > _SHORTEST else 0.0
 
     def add(self, pending: PendingResult[Any], error: StoreUnreachableError) -> None:
         """Add a request, or let it have its next turn behind the others."""

@@ -95,7 +95,10 @@ class StoreProcessor(LeasedProcessor[StoreSession]):
             if waiting:
                 self._unreachable = self._unreachable or held_up.error
             return waiting
-        first, *rest = in_turns = held_up.in_turns(waiting)
+        in_turns = held_up.in_turns(waiting)
+        if not in_turns:  # They were held up just now.
+            return []
+        first, *rest = in_turns
         began = self._clock.monotonic()
         with self._hurry():
             left = self._carry_out([first])
@@ -139,16 +142,22 @@ class StoreProcessor(LeasedProcessor[StoreSession]):
     def on_idle(self) -> None:
         """Send a heartbeat, repeat the releases that failed, and replace a lost connection."""
         session = self._session
-        if session is None:
+        if session is None or not self.needs_work:
             return
-        is_due = bool(self._held_up) and self._held_up.seconds_to_try <= 0
-        if session.needs_work or is_due:
-            if session.needs_work:
-                super().on_idle()
-            if is_due:
-                self._try_held_up([])
-            self._tell_news()
-            self._put_off([])
+        if session.needs_work:
+            super().on_idle()
+        if self._held_up:
+            self._try_held_up([])
+        self._tell_news()
+        self._put_off([])
+
+    @property
+    def needs_work(self) -> bool:
+        """Whether something is due without a request."""
+        session, held_up = self._session, self._held_up
+        if session is None:
+            return False
+        return session.needs_work or (bool(held_up) and held_up.seconds_to_try <= 0)
 
     def _put_off(self, left: list[PendingResult[Any]]) -> Again | None:
         error, self._unreachable = self._unreachable, None
@@ -166,12 +175,19 @@ class StoreProcessor(LeasedProcessor[StoreSession]):
             return None
         if self._is_connected and not self._held_up.split(again)[0]:
             return Again(min(seconds, self._held_up.seconds_to_try), again, at_once=True)
-        # A claim without an answer may have taken its run.
-        if any(isinstance(pending.request, Claim) and pending.is_taken for pending in again) or (
-            self.is_in_use
-        ):
+        if self._may_have_runs(again):
             seconds = min(seconds, self._longest_pause)
         return Again(seconds, again)
+
+    def _may_have_runs(self, waiting: Sequence[PendingResult[Any]]) -> bool:
+        """Whether this owner has runs, or may have: a claim without an answer may have taken its.
+
+        Such a claim is released when its patience is over.
+        """
+        session = self._session
+        if session is not None and (session.held_tokens or session.pending_releases):
+            return True
+        return any(isinstance(one.request, Claim) and one.is_taken for one in waiting)
 
     @property
     def _longest_pause(self) -> float:
@@ -182,9 +198,11 @@ class StoreProcessor(LeasedProcessor[StoreSession]):
     def _keep_releases(self, left: Sequence[PendingResult[Any]]) -> None:
         """Let nobody wait for a release. It is repeated with the next heartbeat."""
         if self._session is not None:
-            releases = [one for one in left if isinstance(one.request, Release)]
-            releases = [one.request for one in releases if one not in self._held_up]
-            self._session.pending_releases += releases
+            self._session.pending_releases += (
+                pending.request
+                for pending in left
+                if isinstance(pending.request, Release) and pending not in self._held_up
+            )
 
     def _taken(self, group: Sequence[PendingResult[Any]]) -> Sequence[PendingResult[Any]]:
         self._newly_taken.update(one for one in group if not one.is_taken and one.take())
