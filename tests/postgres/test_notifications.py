@@ -128,7 +128,7 @@ def test_a_wait_is_ended_from_another_thread(listener: PostgresListener) -> None
 
 def test_a_listener_tells_and_hears(listener: PostgresListener) -> None:
     """What comes with the answer to a statement of the listener's own is heard."""
-    listener.tell([RUN])
+    listener.notify([RUN])
     assert listener.wait(LIMIT) == [RUN]
 
 

@@ -44,8 +44,8 @@ class StoreConnection(WritingStatements, ReadingStatements):
     `ReadingStatements` are called on others, made by `connect(writes=False)`.
 
     Attributes:
-        session: Tells this connection among those of all processes, so that others can see whether
-            it is open. None where that cannot be told, as behind a pooler.
+        session: Names this connection among those of all processes, so that others can see whether
+            it is open. None where they cannot, as behind a pooler.
         commits_alone: Whether `claim`, `save_steps`, `save_statuses`, `insert_queued` and
             `write_progress` write by one statement each, which commits by itself outside of
             `transaction`. The writer calls one there if it is the only one, which saves round
@@ -107,7 +107,7 @@ class StoreConnection(WritingStatements, ReadingStatements):
         _abandoned.append(self)
 
     def notify(self, notices: Collection[str], *, if_attended: Collection[str] = ()) -> None:
-        """Tell the listeners of all processes something. By default nobody is told.
+        """Send notices to the listeners of all processes. By default none are sent.
 
         It is called behind a commit, outside of `transaction`. A notice that is lost costs the
         others a second, because they also look by themselves.

@@ -52,7 +52,7 @@ __all__ = ["PATIENCE_SECONDS", "LeasedStateHandler", "checked_patience"]
 
 PATIENCE_SECONDS = 60.0
 _SECONDS_HEARING, _SECONDS_DEAF, _MOST_SECONDS = 0.4, 0.1, 1.0
-"""Between two claims of a run that another process has, where its release is told, and where not.
+"""Between two claims of a run that another process has, where its release is sent, and where not.
 A killed owner is seen at a look, and believed to be gone half a second later."""
 _MOST_CLAIMS = 20.0
 """The most claims a second of a process that waits for up to 20 runs."""
@@ -127,12 +127,12 @@ class LeasedStateHandler(LeasingHandler[ConnectedClient]):
     def on_release(
         self, run_id: str | None, callback: Callable[[], object]
     ) -> AbstractContextManager[None]:
-        """Hear of the release of a run, which its owner tells as it knows who waits."""
+        """Hear of the release of a run. Its owner sends it, as this process announces to wait."""
         notice = release_notice(self._key(run_id))
         return self._client.notices.hearing(notice, callback, announces=True)
 
     def on_queued(self, callback: Callable[[], object]) -> AbstractContextManager[None]:
-        """Hear of due runs, which others tell as they see that somebody waits."""
+        """Hear of due runs. Others send them, as they see that this process waits."""
         return self._client.notices.hearing(queue_notice(self._flow_key), callback, attends=True)
 
     def on_ending(self, callback: Callable[[], object]) -> AbstractContextManager[None]:

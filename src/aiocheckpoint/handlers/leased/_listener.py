@@ -1,4 +1,4 @@
-"""Notices: short texts that the processes of a leased store tell each other, and a listener.
+"""Notices: short texts that the processes of a leased store send each other, and a listener.
 
 A notice is a letter and a digest, so that nobody reads a run id or the name of a flow in the logs
 of a server. It says that something happened, and the store says what. A notice that is lost costs
@@ -24,7 +24,7 @@ __all__ = [
     "announced",
     "announcement",
     "ending_notice",
-    "is_told_if_attended",
+    "is_sent_if_attended",
     "is_woken_by",
     "queue_notice",
     "release_notice",
@@ -53,7 +53,7 @@ def ending_notice(flow: str | bytes) -> str:
 
 
 def announcement(notice: str) -> str:
-    """Give the notice that somebody waits for another notice."""
+    """Give the notice that a process waits for another notice."""
     return _AWAITED + notice
 
 
@@ -62,13 +62,13 @@ def is_woken_by(notice: str, given: Collection[str]) -> bool:
     return notice in given or (FREED in given and notice.startswith(_FREED_CONCERNS))
 
 
-def is_told_if_attended(notice: str) -> bool:
-    """Whether a notice is told only where some process waits for it now."""
+def is_sent_if_attended(notice: str) -> bool:
+    """Whether a notice is sent only where some process waits for it now."""
     return notice.startswith(_QUEUED)
 
 
 def announced(notices: Collection[str]) -> list[str]:
-    """Give the notices that somebody waits for, as announced by others."""
+    """Give the notices that other processes have announced to wait for."""
     return [notice[1:] for notice in notices if notice.startswith(_AWAITED)]
 
 
@@ -81,7 +81,7 @@ def _digest(*texts: str | bytes) -> str:
 
 
 class StoreListener(ABC):
-    """A connection that hears notices, and tells some. Used by one thread, `wake` aside.
+    """A connection that hears notices, and sends some. Used by one thread, `wake` aside.
 
     Its methods raise `StoreUnreachableError` where the connection is lost. It is then closed.
     """
@@ -95,8 +95,8 @@ class StoreListener(ABC):
         """End the wait. Called in any thread, also by a signal handler."""
 
     @abstractmethod
-    def tell(self, notices: Collection[str]) -> None:
-        """Tell all listeners."""
+    def notify(self, notices: Collection[str]) -> None:
+        """Send notices to all listeners."""
 
     @abstractmethod
     def attend(self, notices: Collection[str]) -> None:

@@ -1,4 +1,4 @@
-"""What other processes are told of requests that were carried out."""
+"""The notices that requests send to other processes, once they were carried out."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ def news_of(
 ) -> set[str]:
     """Give the notices of requests that were carried out. There are none of plain steps.
 
-    The release of a run is told where somebody has said to wait for it.
+    The release of a run is sent where a process has announced to wait for it.
 
     Args:
         group: The requests.
         releases: Releases that were carried out with them.
-        notices: Knows what is waited for.
+        notices: Knows the notices that processes wait for.
         now: Seconds since the epoch.
     """
     news: set[str] = set()

@@ -27,7 +27,7 @@ __all__ = ["Notices"]
 
 _NAME = "aiocheckpoint-notices"
 _LINGER_SECONDS = 5.0
-"""How long the connection stays when nobody waits any more."""
+"""How long the connection stays when no caller waits any more."""
 _RETRY_SECONDS = 2.0
 _SLICE_SECONDS = 0.1
 _ANNOUNCE_SECONDS = 10.0
@@ -35,7 +35,7 @@ _ANNOUNCE_SECONDS = 10.0
 not know of it."""
 _FORGET_SECONDS = 25.0
 _ATTEND_SECONDS = 2.0
-"""How long a notice counts as waited for when nobody waits any more. Workers wait repeatedly."""
+"""How long a notice counts as waited for when no caller waits any more. Workers wait repeatedly."""
 _LONGEST_WAIT = 60.0
 _LONGEST_JOIN = 1.0
 
@@ -48,7 +48,7 @@ class _Hearer(NamedTuple):
     Attributes:
         notice: The notice.
         callback: Called in the thread of the listener. It returns at once.
-        announces: Whether other processes tell it only if they know that it is waited for.
+        announces: Whether other processes send it only if they know that it is waited for.
         attends: Whether other processes are to see that it is waited for now.
     """
 
@@ -62,7 +62,7 @@ class Notices:
     """Hears notices for the callers of this process.
 
     Args:
-        listen: Connects. None where the store tells nothing, as behind a pooler.
+        listen: Connects. None where the store sends nothing, as behind a pooler.
         clock: Tells the time.
     """
 
@@ -90,11 +90,11 @@ class Notices:
 
     @property
     def has_awaited(self) -> bool:
-        """Whether somebody waits for any notice that is told only then."""
+        """Whether any process waits for a notice that is sent only then."""
         return bool(self._awaited)
 
     def is_awaited(self, notice: str) -> bool:
-        """Whether somebody in any process has said lately that it waits for a notice."""
+        """Whether any process has announced lately that it waits for a notice."""
         return notice in self._awaited
 
     @contextmanager
@@ -113,7 +113,7 @@ class Notices:
         Args:
             notice: The notice.
             callback: Called in another thread. It returns at once.
-            announces: Whether other processes tell it only if they know that it is waited for.
+            announces: Whether other processes send it only if they know that it is waited for.
             attends: Whether other processes are to see that it is waited for now.
         """
         me = object()
@@ -220,14 +220,14 @@ class Notices:
                 hearer.callback()
 
     def _update(self, listener: StoreListener, now: float) -> None:
-        """Tell others what this process waits for."""
+        """Announce to other processes the notices that this one waits for."""
         hearers = copied(self._hearers.values())
         self._attend(listener, [hearer for hearer in hearers if hearer.attends], now)
         wanted = {hearer.notice for hearer in hearers if hearer.announces}
         self._announced = {notice: at for notice, at in self._announced.items() if notice in wanted}
         due = [one for one in wanted if now >= self._announced.get(one, 0.0) + _ANNOUNCE_SECONDS]
         if due:
-            listener.tell([announcement(notice) for notice in due])
+            listener.notify([announcement(notice) for notice in due])
             self._announced.update(dict.fromkeys(due, now))
         for notice, at in copied(self._awaited.items()):
             if now - at > _FORGET_SECONDS:
@@ -240,7 +240,7 @@ class Notices:
         self._missed = {one: True for one in copied(self._missed) if one in self._attended}
         if self._attended.keys() != before.keys():
             listener.attend(self._attended)
-            for hearer in hearers:  # What was told before nobody has heard.
+            for hearer in hearers:  # One that was sent before was not heard.
                 if hearer.notice not in before:
                     hearer.callback()
 

@@ -59,7 +59,7 @@ class LeasedStore(StorePlace):
         """
 
     def listen(self) -> StoreListener | None:
-        """Connect, to hear what other processes tell by `StoreConnection.notify`.
+        """Connect, to hear the notices that other processes send by `StoreConnection.notify`.
 
         Returns:
             The connection. None where nothing can be heard, so that everybody has to look. By

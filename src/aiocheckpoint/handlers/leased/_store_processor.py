@@ -11,7 +11,7 @@ from aiocheckpoint._concurrency.pending_results import PendingResult
 from aiocheckpoint.errors import StorageError, StoreUnreachableError
 from aiocheckpoint.handlers.leased._claims import ask, set_claimed
 from aiocheckpoint.handlers.leased._held_up import HeldUpRequests
-from aiocheckpoint.handlers.leased._listener import FREED, is_told_if_attended
+from aiocheckpoint.handlers.leased._listener import FREED, is_sent_if_attended
 from aiocheckpoint.handlers.leased._news import news_of
 from aiocheckpoint.handlers.leased._processor import LeasedProcessor
 from aiocheckpoint.handlers.leased._requests import Claim, Execute, Release
@@ -261,7 +261,7 @@ class StoreProcessor(LeasedProcessor[StoreSession]):
             news.add(FREED)
         if news:
             self._news = set()
-            attended = set(filter(is_told_if_attended, news))
+            attended = set(filter(is_sent_if_attended, news))
             with suppress(StorageError):
                 session.connection.notify(news - attended, if_attended=attended)
 

@@ -2,8 +2,8 @@
 
 A commit with NOTIFY waits for those of all other sessions of the server, flush included. With 16
 clients on a disk of 4 ms, 490 commits a second are left of 4,700. So no step notifies. The end of a
-run does where somebody has said to wait for it, and a queued run where a worker has nothing to do.
-Such a worker holds a lock, by which others see it.
+run does where a process has announced to wait for it, and a queued run where a worker has nothing
+to do. Such a worker holds a lock, by which others see it.
 
 A pooler in transaction mode passes no notification on, and no lock outlives a transaction there.
 """
@@ -46,12 +46,12 @@ _FORGET = "SELECT pg_advisory_unlock_shared(%s::integer, %s::integer)"
 def notify(
     server: ServerConnection, notices: Collection[str], *, if_attended: Collection[str] = ()
 ) -> None:
-    """Tell all listeners when the transaction commits.
+    """Send notices to all listeners when the transaction commits.
 
     Args:
         server: The connection that writes.
-        notices: Is told in any case.
-        if_attended: Is told where some process waits for it now, which is asked for each.
+        notices: Are sent in any case.
+        if_attended: Are sent where some process waits for them now, which is asked for each.
     """
     channel = _channel(server)
     if notices:
@@ -106,7 +106,7 @@ class PostgresListener(StoreListener):
         with suppress(OSError):  # It is full, and wakes anyway, or was closed.
             self._waker.send(b"\0")
 
-    def tell(self, notices: Collection[str]) -> None:
+    def notify(self, notices: Collection[str]) -> None:
         notify(self._server, notices)
 
     def attend(self, notices: Collection[str]) -> None:
