@@ -77,7 +77,7 @@ def test_place() -> None:
         ({"status": "cancelled", "failure": FAILURE}, "OSError"),
         ({"status": "paused", "failure": FAILURE, "pause": "over"}, "over"),
         ({"status": "running", "failure": FAILURE, "owner": "process 7"}, "process 7"),
-        ({"status": "running", "stale": True}, "its process is gone"),
+        ({"status": "running", "stale": True}, "no process runs it"),
         ({"status": "stopped", "stopped_by": "until"}, "by until"),
         ({"status": "terminated", "terminated_by": "Ann", "termination": "old"}, "by Ann: old"),
         ({"status": "terminated", "termination": "old"}, "old"),

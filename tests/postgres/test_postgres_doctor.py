@@ -144,7 +144,7 @@ def test_owners_that_are_gone(url: str) -> None:
     assert "process" in owner.problem
     done_by_hand = invoke("doctor", url)
     assert done_by_hand.code == 1
-    assert "the command resume --all" in done_by_hand.out
+    assert "the command resume package.module:flow --all" in done_by_hand.out
 
 
 def test_a_pooler_is_good_to_know(pooler: PgBouncer) -> None:

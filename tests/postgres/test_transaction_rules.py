@@ -119,6 +119,27 @@ async def test_refused_in_coroutines(shop: Shop, what: str) -> None:
     assert what == "own SQL" or shop.paid() == {}
 
 
+FORGOTTEN = {
+    "`async with`": "async with current_step().connection() as connection: pass",
+    "`with`": "with current_step().connection() as connection: pass",
+    ".execute": "await current_step().connection().execute('SELECT 1')",
+    ".transaction": "async with current_step().connection().transaction(): pass",
+    ".autocommit": "current_step().connection().autocommit = True",
+}
+
+
+@pytest.mark.parametrize("what", FORGOTTEN)
+async def test_forgotten_await(shop: Shop, what: str) -> None:
+    """A coroutine that does not await the connection is told how, whatever it does with it."""
+    names: dict[str, Any] = {"current_step": current_step}
+    exec(f"async def step(state):\n    {FORGOTTEN[what]}", names)  # noqa: S102 - lines of a table
+    words = r"did not await it.*connection = await current_step\(\)\.connection\(\)"
+    with pytest.raises(StepTransactionError, match=words) as info:
+        await shop.flow(names["step"]).arun({}, run_id="r")
+    assert what in info.value.problem
+    assert (shop.header().status, shop.header().position) == ("failed", 0)
+
+
 async def test_autocommit_of_coroutines(shop: Shop) -> None:
     """The attribute is refused as the method is."""
 

@@ -55,7 +55,7 @@ def asked_about(context: Context, verb: str, count: int, examples: Sequence[str 
     context.check_write()
     names = ", ".join(map(run_in_question, examples))
     more = ", ..." if count > len(examples) else ""
-    question = f"{verb} {counted(count, 'run')} in {context.target}: {names}{more}?"
+    question = f"{verb} {counted(count, 'run')} in {context.place}: {names}{more}?"
     return confirmed(context.output, question, count, yes=context.arguments.yes)
 
 

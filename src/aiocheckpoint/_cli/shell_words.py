@@ -21,7 +21,7 @@ _PHRASES = {
     "values= of patch()": "--set",
     "unset= of patch()": "--unset",
     "Is the run_id right?": "Is the id right?",
-    "A worker or resume_all()": "A worker or the command resume --all",
+    "A worker or resume_all()": "A worker or the command resume package.module:flow --all",
 }
 _OPTIONS = {
     "answers": "--answers",
@@ -40,7 +40,7 @@ _OF_COMMAND = {
 }
 """Options that have another name in some command."""
 _COMMANDS = {
-    "aresume_all": "resume --all",
+    "aresume_all": "resume package.module:flow --all",
     "arun": "run",
     "header": "show",
     "patch": "patch",

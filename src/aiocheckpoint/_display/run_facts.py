@@ -31,7 +31,7 @@ __all__ = [
 ]
 
 
-_GONE = "its process is gone"
+_GONE = "no process runs it"
 _STOPPED_BY = {
     "until": "the argument until=",
     "drain": "a drain",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from aiocheckpoint._errors.messages import reset_call
 from aiocheckpoint._model.failure_texts import CANCELLATIONS, beginning_of_note, failure_of
+from aiocheckpoint.errors import LeaseLostError
 
 if TYPE_CHECKING:
     from aiocheckpoint._model.header import Header, Status
@@ -72,6 +73,12 @@ class StepFailure:
         return stored.finished or stored.position == index + 1
 
     def _remedy(self, index: int, location: str, stored: Header | None, *, older: bool) -> str:
+        # Nothing is to be mended, and no run of another process is to be forgotten.
+        if isinstance(self.error, LeaseLostError) and self.error.path == location:
+            return (
+                f"Another process may go on with the run in {location}. Nothing of this attempt "
+                "was stored. Run again: it resumes from the stored state, or names the owner."
+            )
         mend = "Run again" if self.cancelled else "Mend it and run again"
         if stored is None:
             return (

@@ -12,7 +12,7 @@ import inspect
 import threading
 import time
 from asyncio import CancelledError
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, Protocol
 
 from aiocheckpoint._concurrency.backends import AsyncBackend, SyncBackend, run_to_completion
 from aiocheckpoint._concurrency.callables import is_async_callable, unwrap_callable
@@ -163,10 +163,29 @@ class _AwaitedConnection:
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401
         if name.startswith("_"):
             raise AttributeError(name)
-        raise StepTransactionError(
+        raise self._not_awaited(f"used .{name} of it")
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if not name.startswith("_"):
+            raise self._not_awaited(f"set .{name} of it")
+        super().__setattr__(name, value)
+
+    def __enter__(self) -> NoReturn:
+        raise self._not_awaited("used it in `with`")
+
+    def __exit__(self, *error: object) -> None: ...
+
+    def __aenter__(self) -> NoReturn:
+        raise self._not_awaited("used it in `async with`")
+
+    async def __aexit__(self, *error: object) -> None: ...
+
+    def _not_awaited(self, did: str) -> StepTransactionError:
+        return StepTransactionError(
             self._transaction.step,
-            f"a coroutine asked for connection(), did not await it, and used .{name} of it",
-            "Write connection = await current_step().connection().",
+            f"a coroutine asked for connection(), did not await it, and {did}",
+            "Write connection = await current_step().connection(), which needs no `async with`: "
+            "the transaction ends with the attempt.",
         )
 
 

@@ -35,7 +35,7 @@ def remedy_of(run: RunView) -> Remedy | None:
     where = "there" if run.step is None else f"at {run.step!r}"
     again = Remedy(f"Run again: it resumes {where}.", _resume(run))
     if run.status == "running":
-        return Remedy(f"Its process is gone. {again.words}", again.call) if run.stale else None
+        return Remedy(f"No process runs it. {again.words}", again.call) if run.stale else None
     remedies = {
         "failed": Remedy(f"Mend {_step(run)}, then run again: it resumes there.", _resume(run)),
         "cancelled": again,

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, TypeVar
 
+from aiocheckpoint.handlers.leased._store import connect_to
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -44,7 +46,7 @@ class Readers:
                 connection.abandon()
             self._reset()
         closed = self._closed
-        connection = self._pop_usable() or self._store.connect(writes=False)
+        connection = self._pop_usable() or connect_to(self._store, writes=False)
         try:
             result = function(connection)
         except BaseException:

@@ -6,11 +6,13 @@ import sys
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, ClassVar
 
+from aiocheckpoint.errors import CheckpointError, StorageError
+
 if TYPE_CHECKING:
     from aiocheckpoint.handlers.leased._connection import StoreConnection
     from aiocheckpoint.handlers.leased._listener import StoreListener
 
-__all__ = ["LeasedStore", "StorePlace"]
+__all__ = ["LeasedStore", "StorePlace", "connect_to"]
 
 
 class StorePlace(ABC):
@@ -35,6 +37,29 @@ class StorePlace(ABC):
         A run id may hold NUL and lone surrogates.
         """
         return text.encode("utf-8", "surrogatepass")
+
+
+def connect_to(store: LeasedStore, *, writes: bool) -> StoreConnection:
+    """Connect, by the method of the store's author.
+
+    Raises:
+        StorageError: As `LeasedStore.connect`. Or that raised another error, which is its cause.
+    """
+    connect = f"{type(store).__name__}.connect()"
+    try:
+        made: StoreConnection | None = store.connect(writes=writes)
+    except CheckpointError:
+        raise
+    except Exception as error:
+        raise StorageError(
+            store.location,
+            f"connecting to {store.location} failed: {connect} has let out a "
+            f"{type(error).__name__}, which is the cause of this error. Its author raises a "
+            "StoreUnreachableError for an outage, and a StorageError with the remedy for all else.",
+        ) from error
+    if made is None:
+        raise StorageError(store.location, f"{connect} returned None, and no StoreConnection.")
+    return made
 
 
 class LeasedStore(StorePlace):

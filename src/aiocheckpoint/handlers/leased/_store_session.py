@@ -17,6 +17,7 @@ from aiocheckpoint.handlers.leased._listener import FREED
 from aiocheckpoint.handlers.leased._owner_watch import SECONDS_WITHOUT_SESSION, OwnerWatch
 from aiocheckpoint.handlers.leased._rows import OwnerBeat, SeenOwner
 from aiocheckpoint.handlers.leased._session import Session
+from aiocheckpoint.handlers.leased._store import connect_to
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -85,7 +86,7 @@ class StoreSession(Session):
     def connection(self) -> StoreConnection:
         """The connection, made if there is none."""
         if self._connection is None:
-            self._connection = self._store.connect(writes=True)
+            self._connection = connect_to(self._store, writes=True)
             self.is_seen = self._connection.session is not None
             self._last_heartbeat = -float("inf")  # Others see no session of this owner yet.
         return self._connection

@@ -148,6 +148,19 @@ class PostgresStateHandler(LeasedStateHandler):
         with self.reader() as reader:
             return reader.exists()
 
+    @front_door
+    def compact(self) -> int:
+        """Give no space back: the server does so, by autovacuum.
+
+        Raises:
+            InvalidValueError: Always. It names the statements of the server.
+        """
+        raise InvalidValueError(
+            f"{self._address.place} is compacted by its server: autovacuum makes the space of "
+            f'deleted runs free for others. VACUUM (FULL) "{self.schema}".runs gives it back to '
+            "the disk, and blocks all runs meanwhile."
+        )
+
     def missing_words(self) -> str:
         """Say which schemas of the database have such tables, as one may be mistyped."""
         with self.reader() as reader:
