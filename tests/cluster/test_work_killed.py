@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
@@ -24,11 +23,10 @@ def test_killed_workers(
     shared_store: str, tmp_path: Path, count: int, kills: int, at_once: int
 ) -> None:
     """Three workers, killed again and again, end each run once, and repeat few steps."""
-    runs = EngineRuns(tmp_path, shared_store, count)
+    runs = EngineRuns(tmp_path, shared_store, count, options={"lease": 6.0})
     runs.submit()
     hosts = [Host(shared_store)] * PROCESSES
-    with closing(WorkProcesses(runs.environment, at_once, hosts)) as workers:
-        workers.start()
+    with WorkProcesses(tmp_path / "said", runs.environment, at_once, hosts) as workers:
         kill_at_random(runs.log, count, kills, PROCESSES, workers.kill)
         await_true(runs.finished)
         workers.drain()

@@ -2,6 +2,7 @@
 
 The environment says where: `ENGINE_STORE` is the store, `ENGINE_OPTIONS` has options in JSON, and
 `ENGINE_LOG` gets a line for each page: the run, the idempotency key, the page and the process.
+`ENGINE_PAGES` is the number of pages.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any
 
 from aiocheckpoint import CheckpointFlow, current_step
 
-PAGES = 40
+PAGES = int(os.environ["ENGINE_PAGES"])
 SECONDS = 0.15
 
 cp = CheckpointFlow(

@@ -13,7 +13,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from engine_kills import await_true, share_done
 from engine_steps import STEPS, first_states, last_state, make_flow, run_id
@@ -122,20 +122,25 @@ class EngineRuns:
     def times(self) -> Times:
         """Count how often each step was executed."""
         lines = [line.split(" ") for line in self.log.read_text("ascii").splitlines()]
-        times = Times(
+        return Times(
             *(
                 Counter((run, step) for word, run, step, *_ in lines if word == counted)
                 for counted in ("begin", "end")
             )
         )
-        assert len(times.begun) == len(times.ended) == len(STEPS) * self.count
-        return times
+
+    def processes(self) -> set[str]:
+        """Give the processes that have begun a step."""
+        lines = self.log.read_text("ascii").splitlines() if self.log.exists() else []
+        return {line.rpartition(" ")[2] for line in lines}
 
     def check(self) -> Times:
         """Check that each run ended once, in order, with one key for each step."""
         self._check_stored()
         self._check_order()
-        return self.times()
+        times = self.times()
+        assert len(times.begun) == len(times.ended) == len(STEPS) * self.count
+        return times
 
     def _check_order(self) -> None:
         keys = defaultdict[tuple[str, str], set[str]](set)
@@ -194,6 +199,7 @@ class WorkProcesses:
     """Processes of the command `aiocheckpoint work`, which are killed and started again.
 
     Attributes:
+        output: A file that gets what they say.
         environment: The variables of the flow.
         limit: The most runs that each has at once.
         hosts: Where each is started.
@@ -201,20 +207,22 @@ class WorkProcesses:
         processes: The processes.
     """
 
+    output: Path
     environment: Mapping[str, str]
     limit: int
     hosts: Sequence[Host]
     target: str = "engine_flow:cp"
     processes: list[subprocess.Popen[str]] = field(default_factory=list[subprocess.Popen[str]])
 
-    def start(self) -> None:
+    def __enter__(self) -> Self:
         """Start them all."""
         self.processes = [self._start(number) for number in range(len(self.hosts))]
+        return self
 
     def kill(self, number: int) -> None:
         """Kill one, and start another in its place."""
         self.processes[number].kill()
-        self.processes[number].communicate()
+        self.processes[number].wait()
         self.processes[number] = self._start(number)
 
     def drain(self) -> None:
@@ -223,22 +231,28 @@ class WorkProcesses:
             await_true(partial(_handles_sigterm, process.pid))
             process.send_signal(signal.SIGTERM)
         for process in self.processes:
-            _, words = process.communicate(timeout=PATIENCE)
-            assert process.returncode == 0, words
+            assert process.wait(PATIENCE) == 0, self.said()
 
-    def close(self) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, where: object) -> None:
         """Kill those that are left."""
         for process in self.processes:
             process.kill()
-            process.communicate()
+            process.wait()
+        if error is not None:
+            error.add_note(f"the workers said:\n{self.said()}")
+
+    def said(self) -> str:
+        """Give what all processes have said so far."""
+        return self.output.read_text("utf-8")
 
     def _start(self, number: int) -> subprocess.Popen[str]:
         host = self.hosts[number]
         work = [sys.executable, "-m", "aiocheckpoint", "work", self.target]
-        return subprocess.Popen(
-            [*host.before, *work, "--limit", str(self.limit)],
-            env={**os.environ, **self.environment, "ENGINE_STORE": host.store},
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        with self.output.open("a", encoding="utf-8") as output:
+            return subprocess.Popen(
+                [*host.before, *work, "--limit", str(self.limit)],
+                env={**os.environ, **self.environment, "ENGINE_STORE": host.store},
+                stdout=output,
+                stderr=output,
+                text=True,
+            )

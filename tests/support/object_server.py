@@ -84,9 +84,11 @@ class ObjectServer:
     Attributes:
         folder: Its folder: the objects `data`, its log, and its users.
         ports: The ports that its parts listen on, the same after each start.
+        address: The address at which it listens to clients, "0.0.0.0" for all of this host.
     """
 
     folder: Path
+    address: str = "127.0.0.1"
     ports: dict[str, int] = field(default_factory=dict[str, int])
     _process: subprocess.Popen[bytes] | None = None
     _numbers: itertools.count[int] = field(default_factory=itertools.count)
@@ -220,6 +222,7 @@ class ObjectServer:
             *ports,
             f"-dir={self.folder / 'data'}",
             f"-s3.config={self._users}",
+            f"-s3.ip.bind={self.address}",
         ]
 
     def _is_ready(self) -> bool:
@@ -241,10 +244,14 @@ class ObjectServer:
 
 
 @contextmanager
-def object_server() -> Generator[ObjectServer]:
-    """Give a running server, which is ended and removed afterwards."""
+def object_server(address: str = "127.0.0.1") -> Generator[ObjectServer]:
+    """Give a running server, which is ended and removed afterwards.
+
+    Args:
+        address: The address at which it listens to clients.
+    """
     folder = Path(tempfile.mkdtemp(prefix="objects-"))
-    server = ObjectServer(folder)
+    server = ObjectServer(folder, address)
     try:
         server.start()
         yield server

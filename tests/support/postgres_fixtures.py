@@ -18,6 +18,7 @@ __all__ = [
     "cut_off",
     "database",
     "database_url",
+    "open_postgres",
     "own_postgres",
     "postgres",
     "postgres_installation",
@@ -60,13 +61,19 @@ def database_url(postgres: PostgresServer, database: str) -> str:
 
 
 @pytest.fixture
-def cut_off(own_postgres: PostgresServer) -> Generator[CutOffHost]:
+def open_postgres(own_postgres: PostgresServer) -> PostgresServer:
+    """Give a server of the test's own that hosts in network namespaces reach."""
+    own_postgres.allow(f"host all all {NETWORK} trust")
+    own_postgres.configure(listen_addresses="*")
+    own_postgres.restart()
+    return own_postgres
+
+
+@pytest.fixture
+def cut_off(open_postgres: PostgresServer) -> Generator[CutOffHost]:
     """Give a host that can be cut off, and reaches the test's own server at its `here`."""
     why = why_no_namespaces()
     if why is not None:
         pytest.skip(why)
-    own_postgres.allow(f"host all all {NETWORK} trust")
-    own_postgres.configure(listen_addresses="*")
-    own_postgres.restart()
     with cut_off_host() as host:
         yield host
