@@ -365,3 +365,55 @@ def test_thread_without_the_context(shop: Shop, runner: Runner) -> None:
 
     runner(shop.flow(step), {}, run_id="r")
     assert len(errors) == 1
+
+
+VALUE = "pay 4711 to Ann"
+LITERAL = "UPDATE payments SET run = 'pay 4711 to Ann'"
+FORGOTTEN: dict[str, Callable[[Any], object]] = {
+    "execute": lambda connection: connection.execute("UPDATE payments SET run = %s", (VALUE,)),
+    "a literal": lambda connection: connection.execute(LITERAL),
+    "bytes": lambda connection: connection.execute(b"UPDATE payments SET run = 4711"),
+    "composed": lambda connection: connection.execute(
+        psycopg.sql.SQL("UPDATE payments SET run = {}").format(VALUE)
+    ),
+    "a cursor": lambda connection: connection.cursor().execute(LITERAL),
+    "many": lambda connection: connection.cursor().executemany(
+        "UPDATE payments SET run = %s", [(VALUE,)]
+    ),
+}
+
+
+@pytest.mark.filterwarnings("ignore:coroutine 'execute' was never awaited")
+@pytest.mark.parametrize("how", FORGOTTEN)
+async def test_statement_that_is_not_awaited(shop: Shop, how: str) -> None:
+    """A statement without `await` ends the step with an error that names it, without its values."""
+
+    async def step(state: State) -> None:
+        await apay(state)
+        connection = await current_step().connection()
+        FORGOTTEN[how](connection)
+
+    cp = shop.flow(step)
+    with pytest.raises(StepTransactionError, match="begins with 'UPDATE payments SET run'") as told:
+        await cp.arun({}, run_id="r")
+    assert "await" in str(told.value)
+    assert "4711" not in str(told.value)
+    assert shop.paid() == {}
+
+
+async def test_statements_that_are_awaited_in_other_ways(shop: Shop) -> None:
+    """Tasks, groups and cursors of one's own await statements as well."""
+
+    async def step(state: State) -> None:
+        connection = await current_step().connection()
+        one = asyncio.create_task(connection.execute(PAY, ("r", "task")))
+        await one
+        await asyncio.gather(*[connection.execute(PAY, ("r", name)) for name in "ab"])
+        await asyncio.wait_for(connection.execute(PAY, ("r", "limited")), 60)
+        async with connection.cursor() as cursor:
+            await cursor.executemany(PAY, [("r", "c"), ("r", "d")])
+            await cursor.execute("SELECT count(*) FROM payments", binary=True)
+            ((state["count"],),) = await cursor.fetchall()
+
+    assert await shop.flow(step).arun({}, run_id="r") == {"count": 6}
+    assert len(shop.paid()) == 6

@@ -132,7 +132,7 @@ class PostgresStateHandler(LeasedStateHandler):
 
     def __getstate__(self) -> dict[str, Any]:
         """Pickle the place and the options, and no connection of steps either."""
-        return {**super().__getstate__(), "_sessions": None}
+        return {**super().__getstate__(), "_made_step_pool": None}
 
     def reader(self, secret: Secrets | None = None) -> PostgresReader:
         """Make the reader of the database, on a connection of its own for reading alone."""

@@ -19,11 +19,12 @@ from psycopg.rows import TupleRow, tuple_row
 
 from aiocheckpoint._concurrency import forks
 from aiocheckpoint.errors import StepTransactionError
+from aiocheckpoint.handlers.postgres._unawaited import StepCursor, UnawaitedStatements
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Coroutine, Generator
 
-    from psycopg.abc import PQGen
+    from psycopg.abc import Params, PQGen, Query
 
 __all__ = ["AsyncStepConnection", "ConnectionUse", "StepConnection"]
 
@@ -54,10 +55,12 @@ class ConnectionUse:
 
     Attributes:
         pgconn: The connection of libpq.
+        unawaited: The statements of coroutines that nobody has awaited yet.
     """
 
     def __init__(self, link: psycopg.Connection[TupleRow], step: str) -> None:
         self.pgconn: pq.abc.PGconn = link.pgconn
+        self.unawaited: UnawaitedStatements = UnawaitedStatements()
         self._link = link  # psycopg warns if it goes before the connection is closed.
         self._step = step
         self._process = forks.process
@@ -144,11 +147,15 @@ class ConnectionUse:
         with self._lock:
             self._has_ended = True
 
-    def close(self) -> None:
-        """Close the connection, now or behind the statement that is being executed."""
+    def close(self, *, is_left: bool = False) -> None:
+        """Close the connection, now or behind the statement that is being executed.
+
+        Args:
+            is_left: Whether nobody waits for that statement any more, as its loop is closed.
+        """
         with self._lock:
             self._has_ended = self._is_to_be_closed = True
-            if not self._waits and self._process is forks.process:
+            if (is_left or not self._waits) and self._process is forks.process:
                 self.pgconn.finish()
 
     def check(self) -> None:
@@ -157,6 +164,13 @@ class ConnectionUse:
         Raises:
             StepTransactionError: It cannot.
         """
+        forgotten = self.unawaited.first
+        if forgotten is not None:
+            raise StepTransactionError(
+                self._step,
+                f"{forgotten} was not awaited, so that the server never got it",
+                "Write `await` in front of each execute() of a coroutine.",
+            )
         if self.is_in_use:
             raise StepTransactionError(
                 self._step,
@@ -254,6 +268,25 @@ class AsyncStepConnection(_Ruled, psycopg.AsyncConnection[TupleRow]):  # type: i
         self._use = use
         super().__init__(use.pgconn, tuple_row)
         self.prepare_threshold = None
+        self.cursor_factory = StepCursor
+
+    @property
+    def unawaited(self) -> UnawaitedStatements:
+        """The statements that nobody has awaited yet, for cursors."""
+        return self._use.unawaited
+
+    def execute(
+        self,
+        query: Query,
+        params: Params | None = None,
+        *,
+        prepare: bool | None = None,
+        binary: bool = False,
+    ) -> Coroutine[Any, Any, psycopg.AsyncCursor[TupleRow]]:
+        call: Any = super().execute  # Two overloads, by the kind of query.
+        return self.unawaited.watch(
+            query, lambda: call(query, params, prepare=prepare, binary=binary)
+        )
 
     async def wait(self, gen: PQGen[_Result], *args: Any, **options: Any) -> _Result:  # noqa: ANN401
         with self._use.waiting():

@@ -8,7 +8,7 @@ import weakref
 from collections import deque
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import psycopg
 
@@ -57,6 +57,18 @@ class BegunTransaction(NamedTuple):
     name: str
 
 
+class OpenTransaction(Protocol):
+    """A transaction that holds one of the connections."""
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether its event loop is closed, so that nobody ends it."""
+        ...
+
+    def abandon(self) -> None:
+        """End it at once."""
+
+
 class StepConnectionPool:
     """The connections of one handler for the transactions of steps.
 
@@ -84,6 +96,7 @@ class StepConnectionPool:
         """Begin anew. In a forked child all connections and transactions are the parent's."""
         self._idle.clear()
         self._closed = object()
+        self._open: weakref.WeakSet[OpenTransaction] = weakref.WeakSet()
         self.slots: Slots = Slots(self._count)
         self.threads: DaemonThreads = DaemonThreads(
             "aiocheckpoint-transaction",
@@ -91,6 +104,16 @@ class StepConnectionPool:
             idle_seconds=_IDLE_THREAD_SECONDS,
             answers=self.patience.answers,
         )
+
+    def note_open(self, transaction: OpenTransaction) -> None:
+        """Note a transaction. If its loop is closed under the step, nobody else ends it."""
+        self._open.add(transaction)
+
+    def abandon_lost(self) -> None:
+        """Roll back the transactions whose event loops were closed under their steps."""
+        for transaction in list(self._open):
+            if transaction.is_lost:
+                transaction.abandon()
 
     def begin(self, check: Callable[[], None]) -> BegunTransaction:
         """Begin a transaction, blocking. It is tried as long as patience lasts.
@@ -155,6 +178,7 @@ class StepConnectionPool:
 
     def close(self) -> None:
         """Close all connections, now or when their transactions have ended."""
+        self.abandon_lost()
         self._closed = object()  # Before the look, as `_take_back` does the reverse.
         _close_all(self._idle)
 

@@ -137,6 +137,7 @@ class PostgresStepTransaction:
     async def open(self, backend: Backend, interruptions: Interruptions) -> None:
         """Wait for one of the connections, and begin the transaction. See `StepTransaction`."""
         pool = self._pool
+        pool.abandon_lost()
         await self._slots.take(backend, interruptions)
         if backend.loop is None:
             try:
@@ -147,6 +148,7 @@ class PostgresStepTransaction:
         else:
             begun = await self._begin_in_thread(backend, backend.loop, interruptions)
         self._connection, self._name = begun
+        pool.note_open(self)
         self._use = ConnectionUse(self._connection.inner.link, self._step)
 
     async def _begin_in_thread(
@@ -356,6 +358,12 @@ class PostgresStepTransaction:
             self._connection = None
             self._pool.give_back(connection)
 
+    @property
+    def is_lost(self) -> bool:
+        """Whether its event loop was closed under the step."""
+        loop = self._run.loop
+        return loop is not None and loop.is_closed()
+
     def abandon(self) -> None:
         """End it at once. See `StepTransaction`."""
         self._end()
@@ -364,7 +372,7 @@ class PostgresStepTransaction:
         """Close the connection, by which the server rolls all back that is not committed."""
         connection, self._connection = self._connection, None
         if connection is not None and self._use is not None:
-            self._use.close()
+            self._use.close(is_left=self.is_lost)
             self._slots.give_back()
 
 
