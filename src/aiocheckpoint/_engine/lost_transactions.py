@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
+from aiocheckpoint._concurrency.pauses import doubled_pause
 from aiocheckpoint._engine.attempts import record_attempt, restart
 from aiocheckpoint._engine.context import DrainedError
 from aiocheckpoint._engine.step_transactions import end_transaction
@@ -19,7 +20,6 @@ __all__ = ["prepare_repeat"]
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
 """Seconds before a step is executed again. The pause is doubled after each loss."""
-_DOUBLINGS = 8
 
 
 async def prepare_repeat(
@@ -53,7 +53,7 @@ async def prepare_repeat(
         if not await record_attempt(context, progress, lost.error):
             return lost.error
         context.cursors.done_at = None
-        pause = min(_FIRST_PAUSE * 2.0 ** min(progress.losses, _DOUBLINGS), _LONGEST_PAUSE)
+        pause = doubled_pause(_FIRST_PAUSE, progress.losses, _LONGEST_PAUSE)
         progress.losses += 1
         await context.active_run.sleep(context.backend, pause)
         await restart(context, progress, lost.error, state, progress.data)

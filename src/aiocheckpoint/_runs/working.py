@@ -10,6 +10,7 @@ from collections import deque
 from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from aiocheckpoint._concurrency.pauses import doubled_pause
 from aiocheckpoint._logging import log_look_failed
 from aiocheckpoint._model.checks import checked_flag, checked_limit
 from aiocheckpoint._model.due import backoff_seconds
@@ -154,7 +155,7 @@ class _RunFinder:
         """
         before, failed = self._tried.get(listed.run_id), False
         tries = 1 if before is None or not before.is_of(listed) else before.tries + 1
-        pause, least = 0.0, _pause_after(tries - 1)
+        pause, least = 0.0, doubled_pause(_LOOK_SECONDS, tries - 1, _MOST_SECONDS)
         if result is None:
             self._collisions += 1
         elif isinstance(result.error, _FOR_GOOD):
@@ -209,7 +210,7 @@ class _RunFinder:
         if self._owes_look:  # The run that somebody has told of may be in front of the passed ones.
             seconds = min(seconds, max(self._whole_look_at - time.monotonic(), 0.0))
         if self._failed_looks:
-            seconds = _pause_after(self._failed_looks)
+            seconds = doubled_pause(_LOOK_SECONDS, self._failed_looks, _MOST_SECONDS)
         earliest = time.monotonic() + min(share, seconds)
         with self._taker.handler.on_queued(self._core.settings.work_wanted.notify):
             await self._wake_within(seconds)
@@ -299,11 +300,6 @@ class _RunFinder:
             return True
         self._keeps_trying |= tried.is_waited_for
         return False
-
-
-def _pause_after(failures: int) -> float:
-    """Seconds until the next look or try, after so many that failed: doubled by each."""
-    return min(_LOOK_SECONDS * 2.0 ** min(failures, 16), _MOST_SECONDS)
 
 
 def _snapshot(header: Header) -> tuple[int, int]:

@@ -12,6 +12,7 @@ import random
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from aiocheckpoint._concurrency.giving_up import Answers, is_given_up, may_be_given_up
+from aiocheckpoint._concurrency.pauses import doubled_pause
 from aiocheckpoint._concurrency.stalls import StalledError
 from aiocheckpoint._logging import NOWHERE, log
 from aiocheckpoint.errors import StoreUnreachableError
@@ -27,7 +28,6 @@ __all__ = ["Patience"]
 _Result = TypeVar("_Result")
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
 """Seconds between two tries. The pause is doubled after each."""
-_DOUBLINGS = 8
 _LOOK_SECONDS = 0.1
 """Between two looks whether the caller of a read has gone."""
 _BETWEEN_WARNINGS = 10.0
@@ -140,7 +140,7 @@ class Patience:
         )
 
     def _pause(self, failures: int, left: float) -> float:
-        pause = min(_FIRST_PAUSE * 2.0 ** min(failures - 1, _DOUBLINGS), _LONGEST_PAUSE)
+        pause = doubled_pause(_FIRST_PAUSE, failures - 1, _LONGEST_PAUSE)
         # Without jitter, all processes would come back to a server at the same moment.
         return min(pause * random.uniform(0.5, 1.0), left)  # noqa: S311 - no secret
 
