@@ -42,6 +42,7 @@ from aiocheckpoint.errors import (
     NotTransactionalError,
     OutsideStepError,
     PauseConflictError,
+    RemoteError,
     RunInProgressError,
     RunNotFoundError,
     RunStatusError,
@@ -57,6 +58,7 @@ from aiocheckpoint.errors import (
     UnpicklableFlowError,
     UnserializableStateError,
     UntrustedSnapshotError,
+    WorkerLostError,
 )
 from aiocheckpoint.flow import CheckpointFlow
 from aiocheckpoint.handlers import LocalStateHandler, StateHandler
@@ -95,6 +97,7 @@ __all__ = [
     "Pause",
     "PauseConflictError",
     "Plan",
+    "RemoteError",
     "Replacing",
     "Retry",
     "RunInProgressError",
@@ -119,6 +122,7 @@ __all__ = [
     "UnserializableStateError",
     "UntrustedSnapshotError",
     "Watch",
+    "WorkerLostError",
     "__version__",
     "adopt",
     "adopt_all",

@@ -15,7 +15,7 @@ from aiocheckpoint._errors.draining import DrainingError
 from aiocheckpoint._errors.in_progress import RunInProgressError
 from aiocheckpoint._errors.root import CheckpointError
 from aiocheckpoint._errors.root import revive as _revive
-from aiocheckpoint._errors.sending import UnpicklableFlowError
+from aiocheckpoint._errors.sending import RemoteError, UnpicklableFlowError, WorkerLostError
 from aiocheckpoint._errors.storage import (
     CorruptSnapshotError,
     ForeignFileError,
@@ -53,6 +53,7 @@ __all__ = [
     "NotTransactionalError",
     "OutsideStepError",
     "PauseConflictError",
+    "RemoteError",
     "RunInProgressError",
     "RunNotFoundError",
     "RunStatusError",
@@ -68,6 +69,7 @@ __all__ = [
     "UnpicklableFlowError",
     "UnserializableStateError",
     "UntrustedSnapshotError",
+    "WorkerLostError",
 ]
 
 

@@ -33,6 +33,7 @@ from aiocheckpoint import (
     NotTransactionalError,
     OutsideStepError,
     PauseConflictError,
+    RemoteError,
     RunInProgressError,
     RunNotFoundError,
     RunStatusError,
@@ -48,6 +49,7 @@ from aiocheckpoint import (
     UnpicklableFlowError,
     UnserializableStateError,
     UntrustedSnapshotError,
+    WorkerLostError,
     errors,
 )
 
@@ -67,6 +69,15 @@ EXAMPLES: dict[str, tuple[CheckpointError, dict[str, Any]]] = {
     "handler": (
         UnknownHandlerError("redis", ["local"]),
         {"handler": "redis", "known": ("local",)},
+    ),
+    "lost": (WorkerLostError("r1", 4), {"run_id": "r1", "step": None, "losses": 4}),
+    "lost-step": (
+        WorkerLostError(None, 1, step="a", remedy="It is broken."),
+        {"run_id": None, "step": "a", "losses": 1},
+    ),
+    "remote": (
+        RemoteError("r1", "jobs.OddError", "jobs.OddError: a text"),
+        {"run_id": "r1", "kind": "jobs.OddError", "text": "jobs.OddError: a text"},
     ),
     "unpicklable": (
         UnpicklableFlowError("step 'a' has no name.", step="a"),
@@ -244,6 +255,8 @@ BASES: dict[type[CheckpointError], tuple[type[BaseException], ...]] = {
     UnknownHandlerError: (CheckpointError, NotImplementedError),
     MissingExtraError: (CheckpointError, ImportError),
     UnpicklableFlowError: (CheckpointError, TypeError),
+    WorkerLostError: (CheckpointError, RuntimeError),
+    RemoteError: (CheckpointError, RuntimeError),
     OutsideStepError: (CheckpointError, LookupError),
     PauseConflictError: (InvalidValueError,),
     RunNotFoundError: (CheckpointError, LookupError),

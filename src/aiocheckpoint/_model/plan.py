@@ -288,7 +288,9 @@ def is_done(header: Header, request: Request) -> bool:
 
     A state that was stored by hand has no run number, and is no result for `once`.
     """
-    return header.finished and (request.resumes or (request.once and header.number > 0))
+    return header.finished and (
+        request.resumes or (request.once and header.number >= request.least_number)
+    )
 
 
 def _done(names: StepNames, request: Request) -> Plan:

@@ -23,6 +23,8 @@ class Request:
 
     Attributes:
         state, load_policy, checkpoint, until, once, update, answers, data: The arguments of `run`.
+        least_number: Under `once`, the least number of a finished run that is not run again. 1 for
+            any, since a state that was stored by hand has none.
         recovery: How recovery takes the run. It takes only unfinished ones, and begins none.
         resumes: Whether no run is begun, and a finished one gives its stored state.
         keep_data: Whether the flow has `data` in its snapshots.
@@ -38,6 +40,7 @@ class Request:
     checkpoint: int | str | None = None
     until: int | str | None = None
     once: bool = False
+    least_number: int = 1
     update: dict[str, Any] | None = None
     answers: int | None = None
     data: dict[str, Any] | None = None

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import aclosing
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from aiocheckpoint._model.checks import checked_limit
+from aiocheckpoint._model.checks import checked_flag, checked_limit
 from aiocheckpoint._model.loading import check_policy
 from aiocheckpoint._runs.displaying import RunsDisplay
 from aiocheckpoint._runs.pairs import checked_pairs, checked_runs
@@ -12,16 +14,22 @@ from aiocheckpoint._runs.results import run_result
 from aiocheckpoint._runs.streams import Stream, bounded_results
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable
+    from concurrent.futures import Executor
+
     from aiocheckpoint._model.request import LoadPolicy
     from aiocheckpoint._model.run_result import RunResult
     from aiocheckpoint._model.state_type import Data
     from aiocheckpoint._runs.core import FlowCore
+    from aiocheckpoint._runs.dispatching import Dispatcher
+    from aiocheckpoint._runs.flow_methods import FlowMethods
     from aiocheckpoint._runs.pairs import Runs
 
 __all__ = ["map_runs"]
 
 
 def map_runs(
+    flow: FlowMethods[Any],
     core: FlowCore,
     runs: Runs[Any],
     load_policy: LoadPolicy | None,
@@ -29,23 +37,47 @@ def map_runs(
     limit: int,
     once: bool,
     progress: object = None,
+    executor: Executor | Callable[[], Executor] | None = None,
+    lost: int = 3,
+    states: bool = True,
     method: str = "amap",
 ) -> Stream[RunResult[Any]]:
     """Check the arguments of `amap`, or of another method of this name, and make its stream.
 
     Raises:
         InvalidTypeError, InvalidValueError: An argument is invalid.
+        UnpicklableFlowError: The runs are to be sent, and workers cannot have the flow.
     """
-    at_once = checked_limit(limit)
+    at_once, keeps_states = checked_limit(limit), checked_flag("states", states)
     check_policy(core.registry.steps, core.request(None, load_policy, once=once).load_policy)
 
     async def run(pair: tuple[str, Data]) -> RunResult:
         run_id, state = pair
         request = core.request(state, load_policy, once=once, run_id=run_id)
-        return await run_result(core, request, run_id, listener=display.of_run())
+        result = await run_result(core, request, run_id, listener=display.of_run())
+        return result if keeps_states else replace(result, state=None)
 
     display = RunsDisplay(core, progress, runs)
     active_runs = core.settings.active_runs
     pairs = checked_pairs(checked_runs(runs, method), method, active_runs.check)
-    results = bounded_results(pairs, run, at_once, active_runs)
-    return Stream(display.shown(results), of="results")
+    if executor is None:
+        results = bounded_results(pairs, run, at_once, active_runs)
+        return Stream(display.shown(results), of="results")
+    # Imported here because most programs send nothing.
+    from aiocheckpoint._runs.dispatching import Dispatcher  # noqa: PLC0415
+
+    dispatcher = Dispatcher(flow, core, executor, lost=lost, states=keeps_states)
+    dispatcher.load_policy, dispatcher.once = load_policy, once
+    sent = bounded_results(pairs, dispatcher.result, at_once, active_runs)
+    return Stream(display.shown(_closed_behind(sent, dispatcher)), of="results")
+
+
+async def _closed_behind(
+    results: AsyncGenerator[RunResult, None], dispatcher: Dispatcher
+) -> AsyncGenerator[RunResult, None]:
+    try:
+        async with aclosing(results):
+            async for result in results:
+                yield result
+    finally:
+        await dispatcher.close()

@@ -17,7 +17,8 @@ from aiocheckpoint._runs.working import work_runs
 from aiocheckpoint.handlers._identifiers import checked_run_id
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection
+    from concurrent.futures import Executor
 
     from aiocheckpoint._display.live.displays import ProgressWord
     from aiocheckpoint._model.header import Header, Status
@@ -140,6 +141,9 @@ class RunService(FlowMethods[StateT]):
         limit: int = 100,
         once: bool = False,
         progress: ProgressWord | None = None,
+        executor: Executor | Callable[[], Executor] | None = None,
+        lost: int = 3,
+        states: bool = True,
     ) -> Stream[RunResult[StateT]]:
         """Run many runs, `limit` of them at once, and give their results as they end.
 
@@ -148,6 +152,16 @@ class RunService(FlowMethods[StateT]):
         room. `await cp.amap(...)` gives a list of all. If taking a pair raises, the running runs
         end first. Leaving the loop early cancels them.
 
+        With `executor=`, workers of that executor run them, each whole, by a pickle of the flow and
+        of its state. Sync steps are called in the worker's own thread. Hooks that travel with the
+        flow are called there, and `watch` and displays hear no events. **The loss of a worker is no
+        failure of its run**: a process that was killed, or out of memory. The run is sent again,
+        waits until the store sees that its owner is gone, and goes on from its last snapshot. If it
+        had finished, its stored state is the result, also without `once`. So a run that another
+        program is running is waited for, for 60 seconds or three leases. Leaving the loop early
+        withdraws what has not begun, and waits for the rest. A drain sends no more, and waits for
+        the rest as well. See docs/executors.md.
+
         Args:
             runs: A dict of states by run id, or an iterable of such pairs, sync or async. Each
                 pair is run as by `arun(state, run_id=run_id)`.
@@ -155,18 +169,37 @@ class RunService(FlowMethods[StateT]):
             limit: The most runs at once.
             once: Whether finished runs give their stored state, as in `run`.
             progress: How they show their progress, as in `run`: all of them in one display.
+            executor: An executor of `concurrent.futures`, such as Dask's `client.get_executor()`.
+                Or a function that makes one, which is called again when it broke, as a
+                `ProcessPoolExecutor` does when a process of it is killed. What it has made is shut
+                down at the end. By default the runs are in this process.
+            lost: How often a run is sent again behind the loss of a worker. A loss counts if the
+                run had begun, or if none had that was lost with it.
+            states: Whether results have the final states. False leaves them in the store.
 
         Returns:
-            A stream of one `RunResult` for each run, failures beside successes.
+            A stream of one `RunResult` for each run, failures beside successes. Behind more than
+            `lost` losses it has a `WorkerLostError`. An exception that cannot be pickled is a
+            `RemoteError`, and other errors of the executor are results as they are.
 
         Raises:
-            InvalidTypeError, InvalidValueError: An argument is invalid. Raised by the stream if
-                it is an item of an iterable.
+            InvalidTypeError, InvalidValueError: An argument is invalid, or `executor` is given and
+                the handler is a user's own class. Raised by the stream if it is an item of an
+                iterable.
+            UnpicklableFlowError: `executor` is given, and the flow cannot be pickled.
             DrainingError: By the stream: the flow is drained, and the rest of `runs` was not
                 taken. A pending wait for the source is cancelled. A pair taken at that moment is
                 a result with this error.
         """
-        return map_runs(self._core, runs, load_policy, limit=limit, once=once, progress=progress)
+        return map_runs(
+            *(self, self._core, runs, load_policy),
+            limit=limit,
+            once=once,
+            progress=progress,
+            executor=executor,
+            lost=lost,
+            states=states,
+        )
 
     def astream(
         self,

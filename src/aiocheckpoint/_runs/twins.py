@@ -10,7 +10,8 @@ from aiocheckpoint._runs.service import RunService
 from aiocheckpoint._runs.sync_streams import SyncStream, taken_by_caller
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection
+    from concurrent.futures import Executor
 
     from aiocheckpoint._concurrency.caller_thread import CallerThread
     from aiocheckpoint._display.live.displays import ProgressWord
@@ -36,6 +37,9 @@ class RunTwins(RunService[StateT]):
         limit: int = 100,
         once: bool = False,
         progress: ProgressWord | None = None,
+        executor: Executor | Callable[[], Executor] | None = None,
+        lost: int = 3,
+        states: bool = True,
     ) -> SyncStream[RunResult[StateT]]:
         """Run many runs, `limit` of them at once, and give their results as they end.
 
@@ -50,6 +54,10 @@ class RunTwins(RunService[StateT]):
             limit: The most runs at once.
             once: Whether finished runs give their stored state, as in `run`.
             progress: How they show their progress, as in `run`: all of them in one display.
+            executor: An executor whose workers run them, or a function that makes one, as in
+                `amap`.
+            lost: How often a run is sent again behind the loss of a worker.
+            states: Whether results have the final states. False leaves them in the store.
 
         Returns:
             An iterator of one `RunResult` for each run, failures beside successes. Closing it
@@ -58,6 +66,7 @@ class RunTwins(RunService[StateT]):
         Raises:
             InvalidTypeError, InvalidValueError: An argument is invalid. Raised by the iterator if
                 it is an item of an iterable.
+            UnpicklableFlowError: `executor` is given, and the flow cannot be pickled.
             NoThreadError: By the iterator: no thread can be started.
             DrainingError: By the iterator, as by the stream of `amap`.
         """
@@ -65,10 +74,13 @@ class RunTwins(RunService[StateT]):
         def make(caller: CallerThread) -> Stream[RunResult[Any]]:
             pairs = taken_by_caller(runs, caller)
             return map_runs(
-                *(self._core, pairs, load_policy),
+                *(self, self._core, pairs, load_policy),
                 limit=limit,
                 once=once,
                 progress=progress,
+                executor=executor,
+                lost=lost,
+                states=states,
                 method="map",
             )
 

@@ -1,0 +1,79 @@
+"""Exceptions that are sent from one process to another."""
+
+from __future__ import annotations
+
+import traceback
+from typing import NamedTuple
+
+from aiocheckpoint._snapshot.pickling.serializer import dump, load
+from aiocheckpoint._snapshot.target import MemoryTarget
+from aiocheckpoint._tracebacks import user_frames
+
+__all__ = ["SentError", "SentTraceback", "error_sent", "sent_error"]
+
+
+class SentTraceback(Exception):  # noqa: N818 - the cause of an error, and none itself
+    """The cause of an exception that was sent: its traceback in the other process, as text."""
+
+    def __str__(self) -> str:
+        return f"\n{self.args[0]}"
+
+
+class SentError(NamedTuple):
+    """An exception on its way.
+
+    Attributes:
+        stream: The exception, pickled. None where it cannot be.
+        notes: Its notes.
+        kind: The name of its type.
+        text: Its text with its traceback.
+    """
+
+    stream: bytes | None
+    notes: tuple[str, ...]
+    kind: str
+    text: str
+
+
+def sent_error(error: BaseException) -> SentError:
+    """Make what travels of an exception. It raises nothing, whatever the exception's class does."""
+    kind = f"{type(error).__module__}.{type(error).__qualname__}"
+    try:
+        notes = tuple(map(str, getattr(error, "__notes__", ())))
+        lines = traceback.format_exception(type(error), error, user_frames(error))
+        text = "".join(lines)
+    except Exception as second:  # noqa: BLE001 - methods of a user's class raise anything
+        notes, text = (), f"<no text: {type(second).__name__}>"
+    return SentError(_pickled(error), notes, kind, text)
+
+
+def error_sent(sent: SentError) -> BaseException | None:
+    """Load an exception that was sent, with its notes, and its traceback as its cause.
+
+    Returns:
+        The exception. None where it could not be pickled, or cannot be loaded here.
+    """
+    if sent.stream is None:
+        return None
+    try:
+        error: object = load(MemoryTarget(sent.stream))
+    except Exception:  # noqa: BLE001 - classes of users raise anything when they are loaded
+        return None
+    if not isinstance(error, BaseException):
+        return None
+    if not getattr(error, "__notes__", None):
+        for note in sent.notes:
+            error.add_note(note)
+    error.__cause__ = SentTraceback(sent.text)
+    return error
+
+
+def _pickled(error: BaseException) -> bytes | None:
+    """Pickle an exception. None if it cannot be, or would not load again."""
+    memory = MemoryTarget()
+    try:
+        dump(error, memory)
+        loads = isinstance(load(memory.read_back()), type(error))
+    except Exception:  # noqa: BLE001 - as above
+        return None
+    return memory.getvalue() if loads else None
