@@ -130,7 +130,7 @@ async def test_exceptions_that_cannot_be_sent(
         assert error.run_id == run_id
         assert error.kind.endswith(kind)
         assert "in work" in error.text
-        assert error.text in str(error)
+        assert error.text in str(error.__cause__)
         assert str(pickle.loads(pickle.dumps(error))) == str(error)
     assert results["r2"].status == "finished"
 
@@ -219,8 +219,11 @@ async def test_worker_is_killed(flow: CheckpointFlow, tmp_path: Path) -> None:
     assert [results[f"r{n}"].error for n in range(20)] == [None] * 20
     assert [one.state["n"] for one in results.values() if one.state and one.run_id == "r11"] == [22]
     noted = lines(tmp_path)
-    assert all(noted[f"end {n}"] == 1 for n in range(20))
-    assert (noted["begin 2"], noted["work 2"]) == (1, 2)
+    twice = [line for line, count in noted.items() if count > 1]
+    # Those that killed, and the step that the other process was in at each kill.
+    assert {"work 2", "work 11"} <= set(twice)
+    assert len(twice) <= 4
+    assert all(noted[f"end {n}"] for n in range(20))
     assert {one.number for one in flow.runs(limit=20)} == {1}
 
 

@@ -55,7 +55,8 @@ class WorkerLostError(CheckpointError, RuntimeError):
 class RemoteError(CheckpointError, RuntimeError):
     """A run was ended in a worker by an exception that cannot be sent from there as it is.
 
-    Its class cannot be pickled, or not loaded here. The stored header has the failure as well.
+    Its class cannot be pickled, or not loaded here. The cause has its text, and the stored header
+    has the failure.
 
     Attributes:
         run_id: The run.
@@ -66,7 +67,8 @@ class RemoteError(CheckpointError, RuntimeError):
     def __init__(self, run_id: str | None, kind: str, text: str) -> None:
         super().__init__(
             f"run {run_id!r} was ended in a worker by a {kind}, which cannot be sent from there. "
-            f"Let its class be pickled, at the top level of a module, to get it here.\n\n{text}"
+            "Its text and traceback are the cause. Put its class at the top level of a module, and "
+            "let pickle make it anew, to get it here."
         )
         self.run_id = run_id
         self.kind = kind

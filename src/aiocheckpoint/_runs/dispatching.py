@@ -17,7 +17,7 @@ from aiocheckpoint._concurrency.threads import run_in_thread
 from aiocheckpoint._concurrency.worker_losses import is_loss
 from aiocheckpoint._model.run_result import RunResult
 from aiocheckpoint._runs.sent_runs import SentFlow, SentRun, carry_out, dumped, loaded
-from aiocheckpoint._snapshot.pickling.sent_errors import error_sent
+from aiocheckpoint._snapshot.pickling.sent_errors import SentTraceback, error_sent
 from aiocheckpoint.errors import (
     InvalidTypeError,
     InvalidValueError,
@@ -206,6 +206,7 @@ class Dispatcher:
             error = error_sent(answer.error)
             if error is None:
                 error = RemoteError(run_id, answer.error.kind, answer.error.text)
+                error.__cause__ = SentTraceback(answer.error.text)
             return RunResult(run_id=run_id, state=None, error=error, status=answer.status)
         state = None
         if answer.state is not None:
