@@ -369,7 +369,7 @@ def test_thread_without_the_context(shop: Shop, runner: Runner) -> None:
 
 VALUE = "pay 4711 to Ann"
 LITERAL = "UPDATE payments SET run = 'pay 4711 to Ann'"
-FORGOTTEN: dict[str, Callable[[Any], object]] = {
+UNAWAITED: dict[str, Callable[[Any], object]] = {
     "execute": lambda connection: connection.execute("UPDATE payments SET run = %s", (VALUE,)),
     "a literal": lambda connection: connection.execute(LITERAL),
     "bytes": lambda connection: connection.execute(b"UPDATE payments SET run = 4711"),
@@ -384,14 +384,14 @@ FORGOTTEN: dict[str, Callable[[Any], object]] = {
 
 
 @pytest.mark.filterwarnings("ignore:coroutine 'execute' was never awaited")
-@pytest.mark.parametrize("how", FORGOTTEN)
+@pytest.mark.parametrize("how", UNAWAITED)
 async def test_statement_that_is_not_awaited(shop: Shop, how: str) -> None:
     """A statement without `await` ends the step with an error that names it, without its values."""
 
     async def step(state: State) -> None:
         await apay(state)
         connection = await current_step().connection()
-        FORGOTTEN[how](connection)
+        UNAWAITED[how](connection)
 
     cp = shop.flow(step)
     with pytest.raises(StepTransactionError, match="begins with 'UPDATE payments SET run'") as told:
