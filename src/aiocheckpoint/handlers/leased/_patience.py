@@ -28,6 +28,8 @@ __all__ = ["Patience"]
 _Result = TypeVar("_Result")
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
 """Seconds between two tries. The pause is doubled after each."""
+_SHORTEST_PAUSE = 0.001
+"""The last pause is cut at the end of the patience."""
 _LOOK_SECONDS = 0.1
 """Between two looks whether the caller of a read has gone."""
 _BETWEEN_WARNINGS = 10.0
@@ -142,7 +144,8 @@ class Patience:
     def _pause(self, failures: int, left: float) -> float:
         pause = doubled_pause(_FIRST_PAUSE, failures - 1, _LONGEST_PAUSE)
         # Without jitter, all processes would come back to a server at the same moment.
-        return min(pause * random.uniform(0.5, 1.0), left)  # noqa: S311 - no secret
+        pause *= random.uniform(0.5, 1.0)  # noqa: S311 - no secret
+        return max(min(pause, left), _SHORTEST_PAUSE)
 
     def _note_failure(self, failures: int, error: StoreUnreachableError, waiting: int) -> None:
         self._most_waiting = max(self._most_waiting, waiting)
