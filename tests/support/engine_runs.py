@@ -56,12 +56,13 @@ class Times:
         """Check that few steps were repeated for so many kills, of so many runs in progress each.
 
         A step ends twice where its worker was killed behind the step and before its snapshot was
-        stored. With many runs in progress, and a slow disk, each of them may be at this point.
+        stored. How often that is depends on the disk: docs/reliability.md has the figures.
         """
         self.report(kills)
-        assert self.again[1] <= self.again[0] <= kills * at_once
-        if at_once == 1 and kills >= MANY:
-            assert self.again[1] <= 0.1 * kills
+        began, ended = self.again
+        assert ended <= began <= kills * at_once
+        if kills >= MANY:
+            assert ended <= 0.5 * kills * at_once
 
 
 @dataclass(frozen=True)
