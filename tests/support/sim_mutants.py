@@ -86,8 +86,8 @@ MUTANTS = {
     ),
     "a release that failed is forgotten": Mutant(
         f"{_LEASED}/_store_processor.py",
-        "            self._session.pending_releases += releases\n",
-        "            pass\n",
+        "if isinstance(pending.request, Release) and pending not in self._held_up",
+        "if pending is None",
         "is alive and has it not",
     ),
     "a lease that nobody wants is kept": Mutant(
