@@ -63,6 +63,7 @@ from aiocheckpoint.errors import (
 from aiocheckpoint.flow import CheckpointFlow
 from aiocheckpoint.handlers import LocalStateHandler, StateHandler
 from aiocheckpoint.handlers._adopting import AdoptOptions, adopt, adopt_all
+from aiocheckpoint.handlers._copying import copy_runs
 from aiocheckpoint.handlers._inspecting import inspect, inspect_all
 from aiocheckpoint.handlers._registry import HandlerOptions, open_handler
 from aiocheckpoint.handlers._replacing import Replacing, replacing
@@ -126,6 +127,7 @@ __all__ = [
     "__version__",
     "adopt",
     "adopt_all",
+    "copy_runs",
     "current_step",
     "events",
     "inspect",

@@ -21,6 +21,7 @@ from aiocheckpoint.handlers.postgres._schema import MIGRATIONS
 
 if TYPE_CHECKING:
     from collections.abc import Generator
+    from pathlib import Path
 
     from postgres_server import PostgresServer
 
@@ -116,8 +117,17 @@ def test_queries_of_the_page(service_url: str) -> None:
     assert [row[:3] for row in rows] == [("orders", "order-1", "finished")]
 
 
-def test_code_of_the_page(database_url: str) -> None:
+def test_code_of_the_page(
+    database_url: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     """The Python blocks run in order, with the URL of a server that exists."""
+    monkeypatch.chdir(tmp_path)
+    old = open_handler("sqlite:///orders.db")
+    old.write({"id": 7}, "order-7")
+    old.close()
     names: dict[str, Any] = {"__name__": "__main__"}
     with asyncio.Runner() as runner:
         for source in PYTHON:
@@ -127,4 +137,8 @@ def test_code_of_the_page(database_url: str) -> None:
             made = eval(code, names)  # noqa: S307 - the page's own code
             if inspect.iscoroutine(made):
                 runner.run(made)
-    assert PostgresStateHandler(database_url, flow="orders").read("order-42")["charged"] is True
+    handler = PostgresStateHandler(database_url, flow="orders")
+    assert handler.read("order-42")["charged"] is True
+    assert handler.read("order-7") == {"id": 7}
+    assert capsys.readouterr().out == "1\n"
+    handler.close()
