@@ -65,7 +65,7 @@ class LeasingHandler(StateHandler, Generic[_Client]):
         return {name: value for name, value in state.items() if name not in _OF_THIS_PROCESS}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
+        vars(self).update(state)
         self._client = self._open_client()
 
     def locate(self, run_id: str | None = None) -> str:

@@ -57,7 +57,7 @@ def connect_to(store: LeasedStore, *, writes: bool) -> StoreConnection:
             f"{type(error).__name__}, which is the cause of this error. Its author raises a "
             "StoreUnreachableError for an outage, and a StorageError with the remedy for all else.",
         ) from error
-    if made is None:
+    if made is None:  # pyright: ignore[reportUnnecessaryComparison] - an author may be wrong
         raise StorageError(store.location, f"{connect} returned None, and no StoreConnection.")
     return made
 
