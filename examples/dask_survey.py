@@ -5,7 +5,9 @@ are sent to worker processes. A worker that dies takes no finished step along, a
 in a database. The rest of its runs is done by the next worker, behind the last finished step. When
 the program itself is killed, its next start goes on, and finished packages are read alone.
 
-Run it with: python examples/dask_survey.py [--output DIR] [--limit N] [--workers N] [--kills N]
+It needs the extra "dask": pip install 'aiocheckpoint[dask]'. Run it with:
+
+    python examples/dask_survey.py [--output DIR] [--limit N] [--workers N] [--kills N]
 """
 
 from __future__ import annotations
