@@ -149,23 +149,26 @@ def test_from_one_machine_to_two(
     url_at = on_postgres(open_postgres)
     recipes = Recipes(tmp_path, {"ORDERS_STORE": f"sqlite:///{tmp_path}/orders.db"})
     recipes.write()
-    submit = "cp.submit((f'order-{n}', {'item': 'book'}) for n in range(%d, %d))"
-    recipes.python(submit % (0, 8))
+    recipes.python("cp.submit((f'order-{n}', {'item': 'book'}) for n in range(60))")
     command = COMMANDS[0].split()
-    recipes.call(*command, "--until-empty")
-    recipes.check([], [f"order-{n}" for n in range(8)])
+    with recipes.started(*command) as worker:
+        await_true(lambda: recipes.finished() > 0)
+        worker.send_signal(signal.SIGTERM)
+        assert worker.wait(PATIENCE) == 0
+    (tmp_path / "begun.txt").rename(tmp_path / "begun_before.txt")
 
     recipes = Recipes(tmp_path, {"ORDERS_STORE": url_at()})
-    (tmp_path / "begun.txt").unlink()
-    recipes.python(submit % (8, 60))
+    assert recipes.call("python", "move_orders.py") == "60 runs are copied\n"
     with ExitStack() as stack:
         workers = [
-            stack.enter_context(recipes.started(*host.prefix, *command, ORDERS_STORE=here.store))
-            for host, here in zip(two_hosts, places(url_at, two_hosts), strict=True)
+            stack.enter_context(recipes.started(*host.before, *command, ORDERS_STORE=host.store))
+            for host in places(url_at, two_hosts)
         ]
-        await_true(lambda: recipes.finished() == 52)
+        await_true(lambda: recipes.finished() == 60)
         for worker in workers:
             worker.send_signal(signal.SIGTERM)
             assert worker.wait(PATIENCE) == 0
-    recipes.check([], [f"order-{n}" for n in range(8, 60)])
     assert len(recipes.processes()) == 2
+    with (tmp_path / "begun.txt").open("a", encoding="utf-8") as begun:
+        begun.write((tmp_path / "begun_before.txt").read_text("utf-8"))
+    recipes.check([], [f"order-{n}" for n in range(60)])
