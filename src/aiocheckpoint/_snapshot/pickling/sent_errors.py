@@ -69,11 +69,18 @@ def error_sent(sent: SentError) -> BaseException | None:
 
 
 def _pickled(error: BaseException) -> bytes | None:
-    """Pickle an exception. None if it cannot be, or would not load again."""
+    """Pickle an exception. None if it cannot be, or would not load again.
+
+    Without its traceback and causes, which some engines let pickle take along, frames and all.
+    """
     memory = MemoryTarget()
+    apart = error.__traceback__, error.__cause__, error.__context__
     try:
+        error.__traceback__ = error.__cause__ = error.__context__ = None
         dump(error, memory)
         loads = isinstance(load(memory.read_back()), type(error))
     except Exception:  # noqa: BLE001 - as above
         return None
+    finally:
+        error.__traceback__, error.__cause__, error.__context__ = apart
     return memory.getvalue() if loads else None
