@@ -7,14 +7,22 @@ from concurrent.futures import BrokenExecutor, CancelledError
 __all__ = ["is_loss"]
 
 _OF_DASK = frozenset({"FutureCancelledError", "FutureLostError", "KilledWorker"})
+_FUTURES_OF_DASK = "distributed.cfexecutor"
 
 
 def is_loss(error: BaseException) -> bool:
     """Whether the error of an executor says that its worker was lost, and not what it called.
 
-    A future that nobody here has cancelled is lost as well, such as with the scheduler of Dask.
+    A future that nobody here has cancelled is lost as well, such as with the scheduler of Dask. And
+    so is an answer that came as its worker died: the module of Dask's futures takes it for an
+    exception then, and fails to take it apart.
     """
     if isinstance(error, (BrokenExecutor, CancelledError)):
         return True
     kinds = type(error).__mro__
-    return any(k.__name__ in _OF_DASK and k.__module__.startswith("distributed") for k in kinds)
+    if any(k.__name__ in _OF_DASK and k.__module__.startswith("distributed") for k in kinds):
+        return True
+    frame = error.__traceback__
+    while frame is not None and frame.tb_next is not None:
+        frame = frame.tb_next
+    return frame is not None and frame.tb_frame.f_globals.get("__name__") == _FUTURES_OF_DASK
