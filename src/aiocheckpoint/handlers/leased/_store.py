@@ -43,7 +43,8 @@ def connect_to(store: LeasedStore, *, writes: bool) -> StoreConnection:
     """Connect, by the method of the store's author.
 
     Raises:
-        StorageError: As `LeasedStore.connect`. Or that raised another error, which is its cause.
+        StorageError: As `LeasedStore.connect`, or that gave no connection.
+        Exception: Another error of the author's, with a note. `check_handler` finds such a fault.
     """
     connect = f"{type(store).__name__}.connect()"
     try:
@@ -51,12 +52,12 @@ def connect_to(store: LeasedStore, *, writes: bool) -> StoreConnection:
     except CheckpointError:
         raise
     except Exception as error:
-        raise StorageError(
-            store.location,
-            f"connecting to {store.location} failed: {connect} has let out a "
-            f"{type(error).__name__}, which is the cause of this error. Its author raises a "
-            "StoreUnreachableError for an outage, and a StorageError with the remedy for all else.",
-        ) from error
+        error.add_note(
+            f"aiocheckpoint: {connect} has let out this error of {store.location}. Its author "
+            "raises a StoreUnreachableError for an outage, and a StorageError with the remedy for "
+            "all else."
+        )
+        raise
     if made is None:  # pyright: ignore[reportUnnecessaryComparison] - an author may be wrong
         raise StorageError(store.location, f"{connect} returned None, and no StoreConnection.")
     return made
