@@ -39,6 +39,7 @@ class _BuiltIn(NamedTuple):
     extra: str | None = None
 
 
+_OBJECTS = _BuiltIn("aiocheckpoint.handlers.objects", "ObjectStateHandler", "objects")
 _POSTGRES = _BuiltIn("aiocheckpoint.handlers.postgres", "PostgresStateHandler", "postgres")
 
 # No entry points, because reading the metadata of all distributions takes 10 ms.
@@ -47,6 +48,9 @@ _BUILT_IN = {
     "sqlite": _BuiltIn("aiocheckpoint.handlers.sqlite", "SqliteStateHandler"),
     "postgresql": _POSTGRES,
     "postgres": _POSTGRES,
+    "s3": _OBJECTS,
+    "gs": _OBJECTS,
+    "az": _OBJECTS,
 }
 
 

@@ -22,7 +22,14 @@ if TYPE_CHECKING:
     from aiocheckpoint.handlers.leased._rows import StoredRun
     from aiocheckpoint.handlers.leased._session import LivingOwner, Session
 
-__all__ = ["ask", "claim", "claim_from_dead_owners", "set_claimed"]
+__all__ = [
+    "ask",
+    "claim",
+    "claim_from_dead_owners",
+    "in_progress",
+    "set_claimed",
+    "start_of",
+]
 
 
 def ask(session: Session, group: Sequence[PendingResult[Any]]) -> None:
@@ -51,7 +58,7 @@ def claim_from_dead_owners(
     found.update(session.living(_owners_of(refused) - found.keys()))
     for pending in refused:
         lease = pending.request.lease
-        pending.error = _in_progress(pending.request, found.get(lease.refused_by), lease.refused_at)
+        pending.error = in_progress(pending.request, found.get(lease.refused_by), lease.refused_at)
 
 
 def _owners_of(group: Sequence[PendingResult[Any]]) -> set[str]:
@@ -82,7 +89,7 @@ def set_claimed(
         footer = b"" if inserted or run.footer is None else run.footer or None
         start = None
         if request.runs and not inserted and run.status not in {None, "finished"}:
-            start = _start(request, run, starts, now)
+            start = start_of(request, run, starts, now)
         group[run.number].result = Claimed(
             row=run.row,
             token=run.token,
@@ -107,7 +114,7 @@ class _Facts(NamedTuple):
     sequence: int
 
 
-def _start(
+def start_of(
     claim: Claim, run: StoredRun, starts: list[StartRow], now: float
 ) -> tuple[StartRecord, str]:
     """The record of a start of a run, and the run's status before it. Add it to those to record.
@@ -130,7 +137,7 @@ def _start(
     return lease.counted
 
 
-def _in_progress(claim: Claim, owner: LivingOwner | None, since: float) -> RunInProgressError:
+def in_progress(claim: Claim, owner: LivingOwner | None, since: float) -> RunInProgressError:
     pid: int | None = os.getpid()
     host: str | None = socket.gethostname()
     lease_left, end_is_seen = None, False

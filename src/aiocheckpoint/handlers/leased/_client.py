@@ -6,24 +6,45 @@ import atexit
 import errno
 import os
 import weakref
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
 from aiocheckpoint._concurrency.pending_results import PendingResult
 from aiocheckpoint.errors import StorageError
 from aiocheckpoint.handlers.leased._requests import Execute, Release
-from aiocheckpoint.handlers.leased._writer import Writer, is_writer, join_stopped
+from aiocheckpoint.handlers.leased._writer import is_writer, join_stopped
 
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable, Hashable
     from queue import SimpleQueue
 
-    from aiocheckpoint.handlers.leased._processor import LeasedProcessor
+    from aiocheckpoint.handlers.leased._writer import RequestWriter
 
 __all__ = ["StoreClient", "clients", "open_client"]
 
 _Result = TypeVar("_Result")
 _Client = TypeVar("_Client", bound="StoreClient")
+
+
+class ClientProcessor(Protocol):
+    """What a client asks of the processor itself."""
+
+    @property
+    def owner_id(self) -> str:
+        """Id of this process among the owners. Empty while the store is not in use."""
+        ...
+
+    def reason_lost(self, owner_id: str) -> StorageError | None:
+        """The error that ended the session of an owner, if the store itself was gone."""
+        ...
+
+    def expire_dead(self, statements: Any) -> Any:  # noqa: ANN401 - of any store
+        """Free the runs of owners that are gone, as the function of an `Execute`."""
+        ...
+
+    def note_draining(self, statements: Any) -> Any:  # noqa: ANN401 - of any store
+        """Note that this owner has begun to drain, as the function of an `Execute`."""
+        ...
 
 
 class StoreClient:
@@ -32,16 +53,21 @@ class StoreClient:
     Args:
         location: The store for messages.
         processor: Carries out the requests.
+        writer: The thread that carries out the requests.
         close_readers: Closes the connections for reading, now or when they are read no more.
     """
 
     def __init__(
-        self, location: str, processor: LeasedProcessor[Any], close_readers: Callable[[], None]
+        self,
+        location: str,
+        processor: ClientProcessor,
+        writer: RequestWriter,
+        close_readers: Callable[[], None],
     ) -> None:
         self._location = location
         self._processor = processor
         self._close_readers = close_readers
-        self._writer = Writer(processor)
+        self._writer = writer
         # At the end of the process `_close_all` closes the store, and waits for its thread.
         weakref.finalize(self, _close, close_readers, self._writer, wait=False).atexit = False
 
@@ -158,7 +184,7 @@ _clients: weakref.WeakValueDictionary[Hashable, StoreClient] = weakref.WeakValue
 
 
 def _close(
-    close_readers: Callable[[], None], writer: Writer, *, wait: bool, if_unused: bool = False
+    close_readers: Callable[[], None], writer: RequestWriter, *, wait: bool, if_unused: bool = False
 ) -> None:
     close_readers()
     writer.stop(wait=wait, if_unused=if_unused)

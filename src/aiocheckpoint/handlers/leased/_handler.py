@@ -31,7 +31,9 @@ from aiocheckpoint.handlers.leased._listing import (
     stored_text,
 )
 from aiocheckpoint.handlers.leased._ownership import known_of
-from aiocheckpoint.handlers.leased._store_client import ConnectedClient, open_connected
+from aiocheckpoint.handlers.leased._reading_client import ReadingClient
+from aiocheckpoint.handlers.leased._store import LeasedStore
+from aiocheckpoint.handlers.leased._store_client import open_connected
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -46,7 +48,7 @@ if TYPE_CHECKING:
     from aiocheckpoint.handlers._run_filter import RunFilter
     from aiocheckpoint.handlers.leased._requests import Key
     from aiocheckpoint.handlers.leased._rows import RunRow
-    from aiocheckpoint.handlers.leased._store import LeasedStore
+    from aiocheckpoint.handlers.leased._store import StorePlace
 
 __all__ = ["PATIENCE_SECONDS", "LeasedStateHandler", "checked_patience"]
 
@@ -58,7 +60,7 @@ _MOST_CLAIMS = 20.0
 """The most claims a second of a process that waits for up to 20 runs."""
 
 
-class LeasedStateHandler(LeasingHandler[ConnectedClient]):
+class LeasedStateHandler(LeasingHandler[ReadingClient]):
     """Keeps the snapshots of many runs in a store that many processes and hosts share.
 
     The author of a store writes a `LeasedStore`, which connects, and a `StoreConnection`, which has
@@ -95,11 +97,10 @@ class LeasedStateHandler(LeasingHandler[ConnectedClient]):
         ("lease", LEASE_SECONDS),
         ("patience", PATIENCE_SECONDS),
     )
-    _store: LeasedStore
 
     def __init__(
         self,
-        store: LeasedStore,
+        store: StorePlace,
         *,
         flow: str,
         keep: Keep = 1,
@@ -114,10 +115,15 @@ class LeasedStateHandler(LeasingHandler[ConnectedClient]):
         self._store = store
         self._client = self._open_client()
 
-    def _open_client(self) -> ConnectedClient:
-        client = open_connected(self._store, self.lease, self.patience)
+    def _open_client(self) -> ReadingClient:
+        client = self._connect()
         self.answers: Answers | None = client.answers
         return client
+
+    def _connect(self) -> ReadingClient:
+        """Give the client of the store: of a `LeasedStore`, unless a subclass has its own."""
+        assert isinstance(self._store, LeasedStore)  # noqa: S101 - said by the constructor
+        return open_connected(self._store, self.lease, self.patience)
 
     def seconds_between_claims(self, waiting: int) -> float:
         """Some at first, and up to one for many: the store is asked at most 20 times a second."""

@@ -125,7 +125,7 @@ class Lease:
         lease = self.record
 
         def write(statements: WritingStatements) -> None:
-            statements.write_progress([(lease, record)])
+            return statements.write_progress([(lease, record)])
 
         return self._client.ask(Execute(write, rows=1), None)
 

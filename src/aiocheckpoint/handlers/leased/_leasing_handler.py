@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from aiocheckpoint._snapshot.target import MemoryTarget
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
     from aiocheckpoint.handlers._retention import Keep
     from aiocheckpoint.handlers._run_store import RunStore
     from aiocheckpoint.handlers.leased._client import StoreClient
-    from aiocheckpoint.handlers.leased._requests import Key, LeaseRecord
+    from aiocheckpoint.handlers.leased._requests import Key
     from aiocheckpoint.handlers.leased._store import StorePlace
     from aiocheckpoint.handlers.leased._writing import WritingStatements
 
@@ -138,7 +137,9 @@ class LeasingHandler(StateHandler, Generic[_Client]):
             RunInProgressError: No `lock` is given, and another owner has it.
         """
         with self.hold_or_check(run_id, lock) as held:
-            self._client.call(partial(_delete, self._lease_of(run_id, held).record))
+            record = self._lease_of(run_id, held).record
+            if not self._client.call(lambda statements: statements.delete(record)):
+                raise LeaseLostError(record.location)
 
     def write_ending(self, run_id: str | None, reason: str) -> None:
         """Store the request to terminate a run in its row."""
@@ -197,8 +198,3 @@ class LeasingHandler(StateHandler, Generic[_Client]):
     @property
     def _flow_key(self) -> str | bytes:
         return self._store.text(self.flow)
-
-
-def _delete(lease: LeaseRecord, statements: WritingStatements) -> None:
-    if not statements.delete(lease):
-        raise LeaseLostError(lease.location)

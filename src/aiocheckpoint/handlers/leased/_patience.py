@@ -113,19 +113,36 @@ class Patience:
             try:
                 result = read()
             except StoreUnreachableError as error:
-                now = self._clock.monotonic()
-                since = since if failures else now
+                since = since if failures else self._clock.monotonic()
                 failures += 1
-                self._note_failure(failures, error, 0)
-                if now - since >= self.seconds:
-                    raise self._given_up(error, now - since) from error.__cause__
-                pause = self._pause(failures, since + self.seconds - now)
+                pause = self.pause_behind(error, failures, since)
             else:
-                self.answers.count += 1
-                if self._outage:
-                    self._note_end()
+                self.note_answer()
                 return result
             self._sleep(pause)
+
+    def pause_behind(self, error: StoreUnreachableError, failures: int, since: float) -> float:
+        """Give the seconds until the next try of a call that has failed. Called in any thread.
+
+        Args:
+            error: The last failure.
+            failures: The number of failures of this call in a row.
+            since: When the first of them was.
+
+        Raises:
+            StoreUnreachableError: The call has been tried for the whole time.
+        """
+        now = self._clock.monotonic()
+        self._note_failure(failures, error, 0)
+        if now - since >= self.seconds:
+            raise self._given_up(error, now - since) from error.__cause__
+        return self._pause(failures, since + self.seconds - now)
+
+    def note_answer(self) -> None:
+        """Note that the store has answered a call. Called in any thread."""
+        self.answers.count += 1
+        if self._outage:
+            self._note_end()
 
     def _sleep(self, seconds: float) -> None:
         """Sleep, but for no caller that has gone."""

@@ -246,7 +246,8 @@ class Execute(NamedTuple):
 
     Attributes:
         function: The function. It takes the connection. A store that is out of reach for the moment
-            lets it be called twice.
+            lets it be called twice. Statements that are coroutines are awaited: it returns the one
+            that it calls.
         rows: The rows that it writes by one statement, which needs no transaction around it. 0 for
             any other function.
         notice: Told to other processes behind the function. Empty for none.

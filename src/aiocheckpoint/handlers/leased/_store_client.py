@@ -4,31 +4,29 @@ from __future__ import annotations
 
 import time
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from aiocheckpoint._concurrency.withdrawable_results import LeftResult, WithdrawableResult
-from aiocheckpoint.handlers.leased._client import StoreClient, open_client
+from aiocheckpoint.handlers.leased._client import open_client
 from aiocheckpoint.handlers.leased._notices import Notices
 from aiocheckpoint.handlers.leased._patience import Patience
 from aiocheckpoint.handlers.leased._readers import Readers
-from aiocheckpoint.handlers.leased._requests import Release
+from aiocheckpoint.handlers.leased._reading_client import ReadingClient
 from aiocheckpoint.handlers.leased._store_processor import StoreProcessor
+from aiocheckpoint.handlers.leased._writer import Writer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from aiocheckpoint._concurrency.giving_up import Answers
-    from aiocheckpoint._concurrency.pending_results import PendingResult
     from aiocheckpoint.handlers.leased._connection import StoreConnection
     from aiocheckpoint.handlers.leased._store import LeasedStore
 
 __all__ = ["ConnectedClient", "open_connected"]
 
 _Result = TypeVar("_Result")
-_SECONDS_AT_EXIT = 1.0
 
 
-class ConnectedClient(StoreClient):
+class ConnectedClient(ReadingClient):
     """A store as this process uses it, by one connection that writes, and some that read.
 
     Args:
@@ -36,10 +34,6 @@ class ConnectedClient(StoreClient):
         lease: Length of a lease in seconds.
         patience: Seconds for which requests are repeated while the store is out of reach.
 
-    Attributes:
-        answers: Counts the answers of the store.
-        notices: Hears what other processes tell.
-        patience: Decides how long requests are repeated.
     """
 
     def __init__(self, store: LeasedStore, lease: float, patience: float) -> None:
@@ -48,15 +42,7 @@ class ConnectedClient(StoreClient):
         self.answers: Answers = self.patience.answers
         self.notices: Notices = Notices(store.listen, time)
         processor = StoreProcessor(store, lease, self.patience, notices=self.notices)
-        super().__init__(store.location, processor, self._readers.close)
-
-    def _result_kind(self, request: object) -> type[PendingResult[Any]]:
-        return LeftResult if isinstance(request, Release) else WithdrawableResult
-
-    def close(self, *, if_unused: bool = False) -> None:
-        if not if_unused:
-            self.notices.close()
-        super().close(if_unused=if_unused)
+        super().__init__(store.location, processor, Writer(processor), self._readers.close)
 
     def read(self, function: Callable[[StoreConnection], _Result]) -> _Result:
         """Call a function with a connection for reading. It is repeated like a request.
@@ -76,11 +62,6 @@ class ConnectedClient(StoreClient):
         if seconds is not None:
             time.sleep(seconds)
             self.call(self._processor.expire_dead)
-
-    def close_at_exit(self) -> None:
-        """Do as `close`. A store out of reach does not hold up the end of the process for long."""
-        self.patience.seconds = min(self.patience.seconds, _SECONDS_AT_EXIT)
-        self.close()
 
 
 def open_connected(store: LeasedStore, lease: float, patience: float) -> ConnectedClient:

@@ -24,9 +24,20 @@ if TYPE_CHECKING:
 
     from aiocheckpoint._concurrency.workers import Life
 
-__all__ = ["MOST_REQUESTS", "Again", "Processor", "Writer", "is_writer", "join_stopped"]
+__all__ = [
+    "MOST_REQUESTS",
+    "Again",
+    "Processor",
+    "RequestWriter",
+    "Writer",
+    "follow_forks",
+    "is_writer",
+    "join_stopped",
+    "mark_writer",
+    "pending_closes",
+]
 
-_all: weakref.WeakSet[Writer] = weakref.WeakSet()
+_all: weakref.WeakSet[RequestWriter] = weakref.WeakSet()
 _NAME = "aiocheckpoint-writer"
 MOST_REQUESTS = 512
 """The most requests in one `Processor.apply`, so that their callers wake during the next. There may
@@ -41,7 +52,7 @@ class _Here(threading.local):
 
 
 _here = _Here()
-_pending_closes: set[PendingResult[None]] = set()
+pending_closes: set[PendingResult[None]] = set()
 """Requests to close that were not carried out yet."""
 
 
@@ -93,6 +104,19 @@ class Processor(Protocol):
         """Start over in a forked child, which has no writer thread."""
 
 
+class RequestWriter(Protocol):
+    """A thread that carries out requests: a `Writer`, or one with a loop."""
+
+    def put(self, pending: PendingResult[Any]) -> None:
+        """Queue a request, or raise RuntimeError if no thread can be started."""
+
+    def stop(self, *, wait: bool, if_unused: bool = False) -> None:
+        """Let the thread close and end, after the requests queued so far."""
+
+    def reset_after_fork(self) -> None:
+        """Start over in a forked child."""
+
+
 class Writer:
     """The thread, started by the first request, and anew after `stop`, a failure or a fork.
 
@@ -103,7 +127,7 @@ class Writer:
     def __init__(self, processor: Processor) -> None:
         self._processor = processor
         self._work = _Work(processor)
-        _all.add(self)
+        follow_forks(self)
 
     def put(self, pending: PendingResult[Any]) -> None:
         """Queue a request.
@@ -123,11 +147,11 @@ class Writer:
         if not self._work.is_used:
             return
         pending: PendingResult[None] = PendingResult(_Close(if_unused), None)
-        _pending_closes.add(pending)
+        pending_closes.add(pending)
         try:
             self._work.put(pending)
         except RuntimeError:  # At the end of the interpreter, which ends the thread as well.
-            _pending_closes.discard(pending)
+            pending_closes.discard(pending)
             return
         if wait and not self._work.is_here():
             with suppress(CheckpointError):
@@ -230,7 +254,7 @@ class _Work:
             time.sleep(0)
 
     def _run(self, worker: Worker) -> None:
-        _here.is_writer = True
+        mark_writer()
         while True:
             self._living[worker] = None
             if self._working.setdefault(None, worker) is worker:
@@ -280,7 +304,7 @@ class _Work:
             self._processor.close()
         if isinstance(request, _Close):
             deliver(last)
-            _pending_closes.difference_update(last)
+            pending_closes.difference_update(last)
         elif isinstance(request, _Pause):
             self._processor.disconnect()
             deliver(last)
@@ -364,9 +388,19 @@ class _Work:
         waiting = [pending for pending in self._group if not pending.ended]
         self._processor.fail(waiting, error)
         deliver(waiting)
-        _pending_closes.difference_update(waiting)
+        pending_closes.difference_update(waiting)
         self._group.clear()
         self._taken = None
+
+
+def follow_forks(writer: RequestWriter) -> None:
+    """Let a writer start over in forked children."""
+    _all.add(writer)
+
+
+def mark_writer() -> None:
+    """Make the current thread a writer thread."""
+    _here.is_writer = True
 
 
 def is_writer() -> bool:
@@ -376,13 +410,13 @@ def is_writer() -> bool:
 
 def join_stopped() -> None:
     """Wait until all that was to be closed is closed."""
-    for pending in list(_pending_closes):
+    for pending in list(pending_closes):
         with suppress(CheckpointError):
             pending.wait()
 
 
 def _reset_all() -> None:
-    _pending_closes.clear()
+    pending_closes.clear()
     for writer in list(_all):
         writer.reset_after_fork()
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from aiocheckpoint.errors import StorageError
 from aiocheckpoint.handlers.leased._client import StoreClient, clients, open_client
+from aiocheckpoint.handlers.leased._writer import Writer
 from aiocheckpoint.handlers.sqlite._connection import OpenDatabase
 from aiocheckpoint.handlers.sqlite._errors import translate_error
 from aiocheckpoint.handlers.sqlite._open_files import refuse_stale
@@ -118,7 +119,9 @@ class Database(StoreClient):
         processor = SqliteProcessor(
             path, durable=durable, lease=lease, before_opening=self._readers.close_if_gone
         )
-        super().__init__(path, processor, self._readers.close)
+        writer = Writer(processor)
+        self._pause_writer = writer.pause
+        super().__init__(path, processor, writer, self._readers.close)
 
     def _before_opening(self) -> None:
         self._let_others_look()
@@ -165,7 +168,7 @@ class Database(StoreClient):
             A queue. An item in it lets the writer thread go on. None if it needs none.
         """
         self._readers.close_all(_SECONDS_FOR_READERS)
-        return self._writer.pause(_SECONDS_FOR_WRITER)
+        return self._pause_writer(_SECONDS_FOR_WRITER)
 
 
 def _do_nothing(_: SqliteStatements) -> None:

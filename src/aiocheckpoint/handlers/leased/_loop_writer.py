@@ -1,0 +1,246 @@
+"""One thread with an event loop that carries out the requests of many callers, each by itself.
+
+It is for stores that take single requests, many at once, as object stores do. It takes the place of
+a `Writer`. Nothing here holds a lock, for the reasons given there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from contextlib import suppress
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+from aiocheckpoint._concurrency.pending_results import PendingResult, deliver
+from aiocheckpoint.errors import CheckpointError
+from aiocheckpoint.handlers.leased._writer import follow_forks, mark_writer, pending_closes
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+__all__ = ["AsyncProcessor", "LoopWriter"]
+
+_NAME = "aiocheckpoint-loop-writer"
+
+
+class AsyncProcessor(Protocol):
+    """The work of the loop. Called on the loop alone, apart from `reset_after_fork`."""
+
+    @property
+    def is_in_use(self) -> bool:
+        """Whether a caller relies on what `close` gives up."""
+        ...
+
+    async def carry_out(self, pending: PendingResult[Any]) -> None:
+        """Carry out a request, and set its result or its error."""
+
+    async def close(self) -> None:
+        """Release everything. No request is in progress."""
+
+    def reset_after_fork(self) -> None:
+        """Start over in a forked child, which has no loop."""
+
+
+class _Close(NamedTuple):
+    """Close, or if `if_unused` is set, only where the processor is not in use."""
+
+    if_unused: bool
+
+
+class LoopWriter:
+    """The thread, started by the first request, and anew after `stop` or a fork.
+
+    Args:
+        processor: Carries out the requests.
+    """
+
+    def __init__(self, processor: AsyncProcessor) -> None:
+        self._processor = processor
+        self._work = _LoopWork(processor)
+        follow_forks(self)
+
+    def put(self, pending: PendingResult[Any]) -> None:
+        """Queue a request.
+
+        Raises:
+            RuntimeError: No thread can be started. The request will not be done.
+        """
+        self._work.put(pending)
+
+    def stop(self, *, wait: bool, if_unused: bool = False) -> None:
+        """Let the processor close, after the requests queued so far, and the thread end.
+
+        Args:
+            wait: Whether to wait for that.
+            if_unused: Whether it goes on if the processor is in use then.
+        """
+        work = self._work
+        if not work.is_used:
+            return
+        pending: PendingResult[None] = PendingResult(_Close(if_unused), None)
+        pending_closes.add(pending)
+        try:
+            work.put(pending)
+        except RuntimeError:  # At the end of the interpreter.
+            pending_closes.discard(pending)
+            return
+        if wait and not work.is_here():
+            with suppress(CheckpointError):
+                pending.wait()
+
+    def reset_after_fork(self) -> None:
+        """Start over in a forked child."""
+        self._work = _LoopWork(self._processor)
+        self._processor.reset_after_fork()
+
+
+class _LoopWork:
+    """The queue and the thread. They have no reference to the writer, as in `Writer`.
+
+    Args:
+        processor: Carries out the requests.
+
+    Attributes:
+        is_used: Whether there is something to close.
+    """
+
+    def __init__(self, processor: AsyncProcessor) -> None:
+        self.is_used: bool = False
+        self._processor = processor
+        self._queue: SimpleQueue[PendingResult[Any]] = SimpleQueue()
+        # setdefault() and pop() are atomic. A signal in the start of a thread may start another.
+        self._threads: dict[None, _LoopThread] = {}
+
+    def put(self, pending: PendingResult[Any]) -> None:
+        """Queue a request, as `LoopWriter.put` does."""
+        self.is_used = True
+        self._queue.put(pending)
+        while not self._queue.empty():
+            thread = self._threads.get(None)
+            if thread is None:
+                self._start()
+            elif thread.wake():
+                return
+
+    def is_here(self) -> bool:
+        """Whether this is the thread."""
+        return self._threads.get(None) is threading.current_thread()
+
+    def _start(self) -> None:
+        thread = _LoopThread(self._processor, self._queue, self)
+        if self._threads.setdefault(None, thread) is thread:
+            try:
+                thread.start()
+            except BaseException:
+                self._threads.pop(None, None)
+                self._drop_all()
+                raise
+        else:
+            time.sleep(0)
+
+    def forget(self, thread: _LoopThread) -> None:
+        """Note that a thread takes no more requests."""
+        if self._threads.get(None) is thread:
+            self._threads.pop(None, None)
+
+    def _drop_all(self) -> None:
+        with suppress(Empty):
+            while True:
+                self._queue.get_nowait()
+
+
+class _LoopThread(threading.Thread):
+    """The thread and its loop."""
+
+    def __init__(
+        self, processor: AsyncProcessor, queue: SimpleQueue[PendingResult[Any]], work: _LoopWork
+    ) -> None:
+        super().__init__(name=_NAME, daemon=True)
+        self._processor, self._queue, self._work = processor, queue, work
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._is_over = self._is_woken = False
+        self._wanted = asyncio.Event()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._ended: list[PendingResult[Any]] = []
+
+    def wake(self) -> bool:
+        """Let the loop look into the queue. False where it looks no more."""
+        if self._is_over:
+            time.sleep(0)
+            return False
+        if not self._is_woken:
+            self._is_woken = True
+            with suppress(RuntimeError):  # It has just ended, and has looked last.
+                if self._loop is not None:
+                    self._loop.call_soon_threadsafe(self._wanted.set)
+        return True
+
+    def run(self) -> None:
+        """Carry out requests until one to close."""
+        mark_writer()
+        with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
+            self._loop = runner.get_loop()
+            while not self._is_over:
+                runner.run(self._serve())
+
+    async def _serve(self) -> None:
+        self._wanted.set()  # Requests that came before the loop was there have told nobody.
+        while not self._is_over:
+            await self._wanted.wait()
+            self._wanted.clear()
+            self._is_woken = False
+            while (pending := self._next()) is not None:
+                if isinstance(pending.request, _Close):
+                    await self._close(pending)
+                else:
+                    self._begin(self._carry_out(pending))
+
+    def _next(self) -> PendingResult[Any] | None:
+        try:
+            return self._queue.get_nowait()
+        except Empty:
+            return None
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _carry_out(self, pending: PendingResult[Any]) -> None:
+        try:
+            await self._processor.carry_out(pending)
+        except BaseException as error:  # noqa: BLE001 - a caller waits for every request
+            pending.error = error
+        if not self._ended:
+            asyncio.get_running_loop().call_soon(self._deliver)
+        self._ended.append(pending)
+
+    def _deliver(self) -> None:
+        """Wake the callers of all requests that have ended together, each loop once."""
+        ended, self._ended = self._ended, []
+        deliver(ended)
+
+    async def _close(self, pending: PendingResult[Any]) -> None:
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+        if not (pending.request.if_unused and self._processor.is_in_use):
+            self._work.is_used = False
+            try:
+                await self._processor.close()
+            except BaseException as error:  # noqa: BLE001 - the caller waits
+                pending.error = error
+            if self._queue.empty():
+                self._end()
+        self._deliver()
+        deliver([pending])
+        pending_closes.discard(pending)
+
+    def _end(self) -> None:
+        # First the note, then a last look: `put` does the reverse.
+        self._is_over = True
+        if self._queue.empty():
+            self._work.forget(self)
+        else:
+            self._is_over = False

@@ -1,0 +1,267 @@
+"""Lists and counts of runs, by the names of index objects.
+
+A name is a hint. The object of the run decides, and has its present name. A list puts a name that
+is missing, and deletes one that an earlier state has left.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+from collections import Counter
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, NamedTuple
+
+from aiocheckpoint._logging import RunPlace, log_left_out
+from aiocheckpoint.errors import CorruptSnapshotError
+from aiocheckpoint.handlers.leased._rows import RunRow
+from aiocheckpoint.handlers.objects._errors import ConditionError
+from aiocheckpoint.handlers.objects._names import IndexName, stored_id
+from aiocheckpoint.handlers.objects._owners import owned_row
+from aiocheckpoint.handlers.objects._reading import read_run
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterable, Sequence
+
+    from aiocheckpoint.handlers._query import Query
+    from aiocheckpoint.handlers.objects._bucket import Listed
+    from aiocheckpoint.handlers.objects._owners import KnownOwner, OwnersView
+    from aiocheckpoint.handlers.objects._bucket import Bucket
+    from aiocheckpoint.handlers.objects._names import Keys
+    from aiocheckpoint.handlers.objects._run_object import RunHead
+
+__all__ = ["RunLister", "count_statuses"]
+
+_KINDS = "open", "done"
+_LEAST_READ, _MOST_READ = 50, 500
+"""Runs that are read at once."""
+_OLD = timedelta(days=1)
+"""A name of a run that is not there may be that of a run that is about to be there."""
+
+
+class _Name(NamedTuple):
+    """An index object in a list.
+
+    Attributes:
+        kind: Its folder.
+        listed: It.
+        facts: What its name says.
+    """
+
+    kind: str
+    listed: Listed
+    facts: IndexName
+
+    @property
+    def name(self) -> str:
+        """Its name below the flow."""
+        return f"{self.kind}/{self.listed.name}"
+
+
+class RunLister:
+    """Lists the runs of a flow.
+
+    Args:
+        bucket: The bucket.
+        keys: Its keys.
+        owners: The objects of owners.
+        flow: The flow as the store has it.
+        query: Which runs.
+        after: The last row of the page before, or None.
+    """
+
+    def __init__(
+        self,
+        bucket: Bucket,
+        keys: Keys,
+        owners: OwnersView,
+        flow: str | bytes,
+        query: Query,
+        after: RunRow | None,
+    ) -> None:
+        self._bucket, self._keys, self._view = bucket, keys, owners
+        self._query, self._after = query, after
+        self._folder = keys.flow(flow)
+        self._owners: dict[str, KnownOwner] = {}
+        self._seen: set[str] = set()
+
+    async def rows(self) -> list[RunRow]:
+        """List runs in the order of the query.
+
+        Raises:
+            StorageError: The store cannot be read.
+        """
+        self._owners = await self._view.list()
+        names = self._due_names() if self._query.due_before is not None else self._newest_names()
+        rows: list[RunRow] = []
+        limit = self._query.limit
+        async for some in names:
+            rows += await self._read(some)
+            if limit is not None and len(rows) >= limit:
+                break
+        rows.sort(key=self._key, reverse=self._query.due_before is None)
+        return rows[:limit]
+
+    def _key(self, row: RunRow) -> tuple[float, float, bytes]:
+        run_id = row.run_id if isinstance(row.run_id, bytes) else row.run_id.encode()
+        return row.due or 0.0, row.started_at, run_id
+
+    async def _read(self, names: Sequence[_Name]) -> list[RunRow]:
+        """Read runs by their names, side by side."""
+        rows = await asyncio.gather(*map(self._row, names))
+        return [row for row in rows if row is not None and self._is_behind(row)]
+
+    async def _row(self, name: _Name) -> RunRow | None:
+        """Give the row of a run. None where the name is not its present one."""
+        run = name.facts.run
+        key = self._keys.run_of(self._folder, run)
+        try:
+            read = await read_run(self._bucket, key, key)
+        except CorruptSnapshotError as error:
+            log_left_out(error, RunPlace("", run))
+            return None
+        head = None if read is None else read[0].head
+        if read is None or head is None or head.status is None:
+            await self._drop(name, datetime.now(UTC) - _OLD)
+            return None
+        if head.index != name.name and not await self._is_only_name(name, head):
+            return None
+        if run in self._seen:
+            return None
+        self._seen.add(run)
+        due = None
+        if self._query.due_before is not None:
+            due = head.due if head.due is not None and head.due > 0 else head.started_at
+        owned = owned_row(head, self._owners)
+        if self._query.unowned and owned.owner_id is not None:
+            known = self._owners.get(owned.owner_id)
+            if known is not None and not known.is_gone and self._is_heard(known):
+                return None
+        run_id, found = stored_id(run, head.run_id), read[0]
+        return RunRow(run_id, head.started_at, found.footer, found.payload_length, owned, due)
+
+    def _is_heard(self, known: KnownOwner) -> bool:
+        seen = known.seen
+        return seen is None or seen.silent is None or seen.silent <= seen.lease
+
+    async def _is_only_name(self, name: _Name, head: RunHead) -> bool:
+        """Put the present name of a run if it is missing. Whether it was, and this one serves."""
+        with suppress(ConditionError):
+            await self._bucket.create(f"{self._folder}/{head.index}", b"")
+            return head.started_at == name.facts.started_at
+        await self._drop(name, datetime.now(UTC) - _OLD)
+        return False
+
+    async def _drop(self, name: _Name, before: datetime) -> None:
+        if name.listed.changed_at < before:
+            await self._bucket.delete([f"{self._folder}/{name.name}"])
+
+    def _is_behind(self, row: RunRow) -> bool:
+        if self._after is None:
+            return True
+        mine, last = self._key(row), self._key(self._after)
+        return mine > last if self._query.due_before is not None else mine < last
+
+    async def _due_names(self) -> AsyncIterator[list[_Name]]:
+        """Give the names of runs that may be due, the one that waits longest first."""
+        before = self._query.due_before or 0.0
+        found: list[tuple[float, float, _Name]] = []
+        async for page in self._bucket.list(f"{self._folder}/open"):
+            for name in _names("open", page):
+                facts = name.facts
+                due = facts.due or 0.0
+                if due <= before and self._may_be_chosen(facts):
+                    key = due or facts.started_at
+                    if self._after is None or key >= (self._after.due or 0.0):
+                        found.append((key, facts.started_at, name))
+        found.sort(key=lambda one: one[:2])
+        size = self._page
+        for begin in range(0, len(found), size):
+            yield [name for _, _, name in found[begin : begin + size]]
+
+    async def _newest_names(self) -> AsyncIterator[list[_Name]]:
+        """Give the names of runs, the one that began last first. Runs of one moment are together."""
+        behind = "" if self._after is None else IndexName.begin_of(self._after.started_at)
+        pages = [self._kind(kind, behind) for kind in self._kinds()]
+        some: list[_Name] = []
+        async for name in _merged(pages):
+            if not self._may_be_chosen(name.facts):
+                continue
+            if len(some) >= self._page and name.facts.started_at != some[-1].facts.started_at:
+                yield some
+                some = []
+            some.append(name)
+        if some:
+            yield some
+
+    async def _kind(self, kind: str, behind: str) -> AsyncIterator[_Name]:
+        async for page in self._bucket.list(f"{self._folder}/{kind}", behind):
+            for name in _names(kind, page):
+                yield name
+
+    def _kinds(self) -> Iterable[str]:
+        statuses = self._query.chosen.statuses
+        if statuses is None:
+            return _KINDS
+        kinds = ["open"] if statuses - {"finished"} else []
+        return [*kinds, "done"] if "finished" in statuses else kinds
+
+    def _may_be_chosen(self, facts: IndexName) -> bool:
+        """Whether a run may be chosen, by its name alone."""
+        statuses = self._query.chosen.statuses
+        if statuses is not None and facts.status and facts.status not in statuses:
+            return False
+        if not self._query.unowned or facts.status != "running":
+            return True
+        known = self._owners.get(facts.owner)
+        return known is None or known.is_gone or not self._is_heard(known)
+
+    @property
+    def _page(self) -> int:
+        limit = self._query.limit
+        return _MOST_READ if limit is None else min(max(limit, _LEAST_READ), _MOST_READ)
+
+
+async def count_statuses(bucket: Bucket, keys: Keys, flow: str | bytes) -> Counter[str]:
+    """Count the runs of a flow by status, from the names of index objects alone.
+
+    Runs with several names are looked at.
+    """
+    folder = keys.flow(flow)
+    statuses: dict[str, list[str]] = {}
+    for kind in _KINDS:
+        async for page in bucket.list(f"{folder}/{kind}"):
+            for name in _names(kind, page):
+                statuses.setdefault(name.facts.run, []).append(name.facts.status)
+    unclear = [run for run, found in statuses.items() if len(found) > 1]
+    keys = [keys.run_of(folder, run) for run in unclear]
+    reads = await asyncio.gather(*(read_run(bucket, key, key) for key in keys))
+    for run, read in zip(unclear, reads, strict=True):
+        status = None if read is None else read[0].head.status
+        statuses[run] = [] if status is None else [status]
+    return Counter(found[0] for found in statuses.values() if found)
+
+
+def _names(kind: str, page: Iterable[Listed]) -> list[_Name]:
+    found = ((one, IndexName.decode(one.name)) for one in page)
+    return [_Name(kind, one, facts) for one, facts in found if facts is not None]
+
+
+async def _merged(sources: Sequence[AsyncIterator[_Name]]) -> AsyncIterator[_Name]:
+    """Merge lists that are in the order of their names."""
+    heap: list[tuple[str, int, _Name]] = []
+    for number, source in enumerate(sources):
+        await _push(heap, number, source)
+    while heap:
+        _, number, name = heapq.heappop(heap)
+        yield name
+        await _push(heap, number, sources[number])
+
+
+async def _push(
+    heap: list[tuple[str, int, _Name]], number: int, source: AsyncIterator[_Name]
+) -> None:
+    name = await anext(source, None)
+    if name is not None:
+        heapq.heappush(heap, (name.listed.name, number, name))

@@ -1,0 +1,178 @@
+"""Storing snapshots under a lease, and giving leases back."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from aiocheckpoint.errors import LeaseLostError
+from aiocheckpoint.handlers._retention import to_prune
+from aiocheckpoint.handlers.objects._beside import has_ending
+from aiocheckpoint.handlers.objects._claiming import index_name
+from aiocheckpoint.handlers.objects._errors import ConditionError
+from aiocheckpoint.handlers.objects._reading import kept_of, read_run
+from aiocheckpoint.handlers.objects._run_object import RunHead, encode_run
+from aiocheckpoint.handlers.objects._statements import write_progress
+
+if TYPE_CHECKING:
+    from aiocheckpoint.handlers.leased._requests import Key, Release, Save
+    from aiocheckpoint.handlers.objects._session import ObjectSession
+
+__all__ = ["Saving", "release"]
+
+
+class Saving:
+    """The storing of one snapshot, whose attempts may be repeated: each stores the same bytes.
+
+    Args:
+        session: The session.
+        save: The request.
+
+    Raises:
+        LeaseLostError: The lease is not held.
+    """
+
+    def __init__(self, session: ObjectSession, save: Save) -> None:
+        held = session.held.get(save.lease.token)
+        if held is None:
+            raise LeaseLostError(save.lease.location)
+        self._session, self._save, self._held = session, save, held
+        self._key = session.keys.run(save.lease.key)
+        self._old_index = held.head.index
+        self._head = self._new_head(held.head)
+        self._content = encode_run(self._head, save.footer, save.payload)
+        self._is_stored = False
+        self._is_indexed = self._head.index == self._old_index
+
+    def _new_head(self, before: RunHead) -> RunHead:
+        session, save = self._session, self._save
+        write = f"{session.owner_id}-{session.next_number()}"
+        head = before.with_snapshot(save.header, save.due)._replace(write=write)
+        if save.keeps_running and head.index:
+            return head
+        head = head._replace(start=None, lost=None) if save.header.finished else head
+        if save.ends_run:
+            head = head._replace(owner=None, token=0)
+        return head._replace(index=index_name(session, save.lease.key, head))
+
+    async def attempt(self) -> None:
+        """Store the snapshot, and what belongs to it.
+
+        Raises:
+            LeaseLostError: Another owner has the run.
+            StorageError: It cannot be stored.
+        """
+        save, session = self._save, self._session
+        if save.progress is not None and not self._is_stored:
+            await write_progress(session, save.lease, save.progress)
+        if self._is_indexed:
+            await self._store()
+        else:
+            await self._store_with_index()
+        if save.lease.keep != 1:
+            await self._keep()
+        if save.ends_run:
+            await self._settle_ending()
+            session.held.pop(save.lease.token, None)
+
+    async def _store(self) -> None:
+        if self._is_stored:
+            return
+        held, bucket = self._held, self._session.bucket
+        try:
+            version = await bucket.replace(self._key, self._content, held.version)
+        except ConditionError:
+            # Another owner has it, or a try before this one has stored it.
+            found = await read_run(bucket, self._key, self._save.lease.location)
+            if found is None or found[0].head.write != self._head.write:
+                raise LeaseLostError(self._save.lease.location) from None
+            version = found[1]
+        held.version, held.head = version, self._head
+        self._is_stored = True
+
+    async def _store_with_index(self) -> None:
+        """Store the run and its new name in the index, side by side."""
+        keys, key = self._session.keys, self._save.lease.key
+        index = keys.index(key, self._head.index)
+        stored, indexed = await asyncio.gather(
+            self._store(), self._session.bucket.put(index, b""), return_exceptions=True
+        )
+        if isinstance(stored, LeaseLostError):
+            self._session.drop_later([index])
+        for failure in (stored, indexed):
+            if isinstance(failure, BaseException):
+                raise failure
+        self._is_indexed = True
+        if self._old_index:
+            self._session.drop_later([keys.index(key, self._old_index)])
+
+    async def _keep(self) -> None:
+        """Keep the snapshot among the older ones, and delete those that are too many."""
+        held, save, bucket = self._held, self._save, self._session.bucket
+        folder, header = self._session.keys.kept(save.lease.key), save.header
+        if held.kept is None:
+            held.kept = await kept_of(bucket, self._session.keys, save.lease.key)
+        newest = header.number, header.sequence
+        await bucket.put(f"{folder}/{newest[0]:012}-{newest[1]:012}", self._content)
+        kept = [newest, *(one for one in held.kept if one != newest)]
+        needless = to_prune(kept, header, save.lease.keep)
+        if save.amends is not None:
+            needless.append((save.amends.number, save.amends.sequence))
+        await bucket.delete([f"{folder}/{one[0]:012}-{one[1]:012}" for one in set(needless)])
+        held.kept = [one for one in kept if one not in needless]
+
+    async def _settle_ending(self) -> None:
+        """Delete the request to terminate a run that it ends, or note it if it holds still."""
+        save, session = self._save, self._session
+        key = save.lease.key
+        if save.clears_ending:
+            if save.lease.ending or not save.header.finished:
+                await session.bucket.delete([session.keys.ending(key)])
+        elif save.may_leave_ending and await has_ending(
+            session.bucket, session.keys, key, save.header.number
+        ):
+            save.lease.ending = True
+
+
+async def release(session: ObjectSession, request: Release) -> None:
+    """Release a lease under which nothing more is stored. Without effect if it is not held.
+
+    Raises:
+        StorageError: The store cannot be used.
+    """
+    key: Key = request.flow, request.run_id
+    name = session.keys.run(key)
+    read = await read_run(session.bucket, name, name, whole=True)
+    if read is None or read[0].head.token != request.token:
+        session.held.pop(request.token, None)
+        return
+    found, version = read
+    if found.head.status is None:
+        # Nothing is stored of it. Deletes have no condition, so the lease is renewed before.
+        await session.owners.be_seen()
+        await session.bucket.delete([name])
+    else:
+        head = _released(session, key, found.head, request)
+        with suppress(ConditionError):
+            content = encode_run(head, found.footer, found.payload or b"")
+            await session.bucket.replace(name, content, version)
+            await _move_index(session, key, found.head.index, head.index)
+    session.held.pop(request.token, None)
+
+
+def _released(session: ObjectSession, key: Key, head: RunHead, request: Release) -> RunHead:
+    write = f"{session.owner_id}-{session.next_number()}"
+    freed = head._replace(write=write, owner=None, token=0)
+    if request.before is None:
+        return freed
+    status, start = request.before
+    freed = freed._replace(status=status, start=start)
+    return freed._replace(index=index_name(session, key, freed))
+
+
+async def _move_index(session: ObjectSession, key: Key, before: str, now: str) -> None:
+    if before != now:
+        await session.bucket.put(session.keys.index(key, now), b"")
+        session.drop_later([session.keys.index(key, before)])
+

@@ -1,0 +1,37 @@
+"""A bucket, and a prefix in it, as a place of many runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from aiocheckpoint.handlers.leased._store import StorePlace
+
+__all__ = ["ObjectStore"]
+
+
+@dataclass(frozen=True)
+class ObjectStore(StorePlace):
+    """A prefix in a bucket.
+
+    Attributes:
+        place: The bucket and the prefix, for messages.
+        prefix: The prefix of all keys, empty or ending in "/".
+        identity: Equal for two handlers of one bucket with the same configuration.
+        bucket: The store of obstore.
+    """
+
+    kind: ClassVar[str] = "the object store"
+    largest_payload: ClassVar[int] = 4_900_000_000
+    """One request stores a snapshot, and S3 takes 5 GB by one
+    (https://docs.aws.amazon.com/AmazonS3/latest/userguide/upload-objects.html)."""
+
+    place: str
+    prefix: str
+    identity: object
+    bucket: object = field(compare=False)
+
+    @property
+    def location(self) -> str:
+        """The place for messages, without a password."""
+        return self.place
