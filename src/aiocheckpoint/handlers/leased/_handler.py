@@ -158,7 +158,8 @@ class LeasedStateHandler(LeasingHandler[ReadingClient]):
         return None if found is None else io.BytesIO(b"%b%b" % found)
 
     def _newest_footer(self, key: Key) -> tuple[bytes, int] | None:
-        return self._client.read(lambda connection: connection.read_footer(key))
+        found: tuple[bytes, int] | None = self._client.read(lambda one: one.read_footer(key))
+        return found
 
     def kept(self, run_id: str | None = None) -> list[tuple[int, int]]:
         """List the retained snapshots of a run: number and sequence of each, newest first."""
@@ -249,7 +250,8 @@ class LeasedStateHandler(LeasingHandler[ReadingClient]):
     ) -> bytes | None:
         """Read the record of a run's progress."""
         key = self._key(run_id)
-        return self._client.read(lambda connection: connection.read_progress(key))
+        record: bytes | None = self._client.read(lambda one: one.read_progress(key))
+        return record
 
 
 def checked_patience(patience: object) -> float:

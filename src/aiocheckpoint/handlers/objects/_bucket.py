@@ -165,7 +165,7 @@ class Bucket:
         except Exception as error:  # noqa: BLE001 - of obstore, whose classes vary
             self._raise_unless_missing(error, "deleting from")
 
-    async def list(self, folder: str, behind: str = "") -> AsyncIterator[list[Listed]]:
+    async def pages(self, folder: str, behind: str = "") -> AsyncIterator[list[Listed]]:
         """List the objects in a folder by their names, up to a thousand at a time.
 
         Args:
@@ -193,9 +193,9 @@ class Bucket:
                 for one in page
             ]
 
-    async def list_all(self, folder: str) -> list[Listed]:
+    async def listed(self, folder: str) -> list[Listed]:
         """List all objects in a folder."""
-        return [one async for page in self.list(folder) for one in page]
+        return [one async for page in self.pages(folder) for one in page]
 
     async def exists(self, key: str) -> bool:
         """Whether there is an object."""

@@ -12,7 +12,7 @@ from aiocheckpoint.handlers.leased._requests import Claimed, due_column
 from aiocheckpoint.handlers.leased._rows import StoredRun
 from aiocheckpoint.handlers.objects._beside import has_ending
 from aiocheckpoint.handlers.objects._errors import ConditionError
-from aiocheckpoint.handlers.objects._names import IndexName, bytes_of, hashed_id, key_part
+from aiocheckpoint.handlers.objects._names import NOBODY, IndexName, bytes_of, hashed_id, key_part
 from aiocheckpoint.handlers.objects._reading import read_run
 from aiocheckpoint.handlers.objects._run_object import RunHead, RunObject, encode_run
 from aiocheckpoint.handlers.objects._session import HeldRun
@@ -78,7 +78,7 @@ class Claiming:
                 self._drop_indexes("")
                 raise
             else:
-                self._drop_indexes(self._session.held[self._lease.asked].head.index)
+                self._drop_indexes(self._session.held[self._lease.asked].head.listed_as)
                 return claimed
         raise in_progress(self._claim, None, self._now)
 
@@ -94,7 +94,7 @@ class Claiming:
         _, payload, footer = self._claim.first_snapshot or (None, b"", b"")
         content = encode_run(head, footer, payload)
         created = self._session.bucket.create(self._key, content)
-        version = await self._stored(created, head.index)
+        version = await self._stored(created, head.listed_as)
         self._hold(version, head, {})
         return self._claimed(head, footer, len(payload), inserted=bool(footer))
 
@@ -110,7 +110,7 @@ class Claiming:
             return head
         header, _, _ = self._claim.first_snapshot
         head = head.with_snapshot(header, due_column(header))
-        return head._replace(index=index_name(self._session, self._lease.key, head))
+        return head._replace(listed_as=index_name(self._session, self._lease.key, head))
 
     async def _find(self) -> _Taken | None:
         """Read the run if it can be taken. None for a new one.
@@ -145,7 +145,7 @@ class Claiming:
         found, version = taken
         head, start = found.head, None
         if head.token == self._lease.asked:  # A try before this one has taken it.
-            await self._index(head.index)
+            await self._index(head.listed_as)
             self._hold(version, head, None)
             start = self._lease.counted
         else:
@@ -153,10 +153,10 @@ class Claiming:
             payload = found.payload or b""
             content = encode_run(head, found.footer, payload)
             replaced = self._session.bucket.replace(self._key, content, version)
-            is_moved = head.index != found.head.index
-            version = await self._stored(replaced, head.index if is_moved else "")
-            if is_moved and found.head.index:
-                self._indexed.add(found.head.index)
+            is_moved = head.listed_as != found.head.listed_as
+            version = await self._stored(replaced, head.listed_as if is_moved else "")
+            if is_moved and found.head.listed_as:
+                self._indexed.add(found.head.listed_as)
             self._hold(version, head, None)
             await self._keep(found)
         inserted = self._claim.footer is not None and found.footer == self._claim.footer
@@ -179,16 +179,14 @@ class Claiming:
         start = start_of(self._claim, _row(head, found), starts, self._now)
         taken = taken._replace(start=starts[0].start, status=starts[0].status, lost=None)
         if taken.status == "running":  # Lists pass over it by the owner in the name.
-            taken = taken._replace(index=index_name(self._session, lease.key, taken))
+            taken = taken._replace(listed_as=index_name(self._session, lease.key, taken))
         return taken, start
 
     async def _stored(self, storing: Awaitable[Version], index: str) -> Version:
         """Store the run and its new name in the index, if it has one, side by side."""
         if not index:
             return await storing
-        version, indexed = await asyncio.gather(
-            storing, self._index(index), return_exceptions=True
-        )
+        version, indexed = await asyncio.gather(storing, self._index(index), return_exceptions=True)
         for outcome in (version, indexed):
             if isinstance(outcome, BaseException):
                 raise outcome
@@ -216,7 +214,7 @@ class Claiming:
             pass
 
     async def _beside(self, head: RunHead) -> tuple[bool, bool]:
-        """Whether the end of the run is asked for, and whether there is a record of its progress."""
+        """Whether the end of the run is asked for, and whether its progress is recorded."""
         session, key = self._session, self._lease.key
         ending, progress = await asyncio.gather(
             has_ending(session.bucket, session.keys, key, head.number),
@@ -240,10 +238,9 @@ class Claiming:
 
 def index_name(session: ObjectSession, key: Key, head: RunHead) -> str:
     """Give a new name of a run for the index, below its flow."""
-    run = key_part(bytes_of(key[1]))
-    name = IndexName(
-        head.started_at, head.status or "", head.due, session.owner_id, session.next_number(), run
-    )
+    run, owner = key_part(bytes_of(key[1])), head.owner or NOBODY
+    number = session.next_number()
+    name = IndexName(head.started_at, head.status or "", head.due, owner, number, run)
     return name.encode()
 
 

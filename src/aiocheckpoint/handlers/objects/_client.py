@@ -32,9 +32,7 @@ class ObjectClient(ReadingClient):
         connections: How many requests to the bucket are in progress at once.
     """
 
-    def __init__(
-        self, store: ObjectStore, lease: float, patience: float, connections: int
-    ) -> None:
+    def __init__(self, store: ObjectStore, lease: float, patience: float, connections: int) -> None:
         self.patience = Patience(store.location, patience, time)
         self.answers = self.patience.answers
         self.notices = Notices(_nobody_tells, time)

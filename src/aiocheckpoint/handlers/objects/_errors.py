@@ -60,7 +60,7 @@ def translated(
     if kind in _INVALID:
         return StorageError(place, f"{doing} {place} failed: {problem}. Use another store.")
     if isinstance(error, TimeoutError):
-        return StoreUnreachableError(place, "it did not answer in time")
+        problem = "it did not answer in time"
     unreachable = NotSentError if _NOT_SENT.search(str(error)) else StoreUnreachableError
     return unreachable(place, problem)
 

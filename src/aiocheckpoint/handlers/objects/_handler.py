@@ -113,7 +113,6 @@ class ObjectStateHandler(LeasedStateHandler):
         return open_objects(self._store, self.lease, self.patience, self.connections)
 
 
-
 def _parsed(path: Any, prefix: str) -> ObjectStore:  # noqa: ANN401
     if not isinstance(path, str):
         return store_of(path, prefix)

@@ -25,10 +25,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Sequence
 
     from aiocheckpoint.handlers._query import Query
-    from aiocheckpoint.handlers.objects._bucket import Listed
-    from aiocheckpoint.handlers.objects._owners import KnownOwner, OwnersView
-    from aiocheckpoint.handlers.objects._bucket import Bucket
+    from aiocheckpoint.handlers.objects._bucket import Bucket, Listed
     from aiocheckpoint.handlers.objects._names import Keys
+    from aiocheckpoint.handlers.objects._owners import KnownOwner, OwnersView
     from aiocheckpoint.handlers.objects._run_object import RunHead
 
 __all__ = ["RunLister", "count_statuses"]
@@ -71,7 +70,7 @@ class RunLister:
         after: The last row of the page before, or None.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0917 - all are needed
         self,
         bucket: Bucket,
         keys: Keys,
@@ -92,7 +91,7 @@ class RunLister:
         Raises:
             StorageError: The store cannot be read.
         """
-        self._owners = await self._view.list()
+        self._owners = await self._view.all()
         names = self._due_names() if self._query.due_before is not None else self._newest_names()
         rows: list[RunRow] = []
         limit = self._query.limit
@@ -125,7 +124,7 @@ class RunLister:
         if read is None or head is None or head.status is None:
             await self._drop(name, datetime.now(UTC) - _OLD)
             return None
-        if head.index != name.name and not await self._is_only_name(name, head):
+        if head.listed_as != name.name and not await self._is_only_name(name, head):
             return None
         if run in self._seen:
             return None
@@ -136,19 +135,15 @@ class RunLister:
         owned = owned_row(head, self._owners)
         if self._query.unowned and owned.owner_id is not None:
             known = self._owners.get(owned.owner_id)
-            if known is not None and not known.is_gone and self._is_heard(known):
+            if known is not None and not known.is_gone:
                 return None
         run_id, found = stored_id(run, head.run_id), read[0]
         return RunRow(run_id, head.started_at, found.footer, found.payload_length, owned, due)
 
-    def _is_heard(self, known: KnownOwner) -> bool:
-        seen = known.seen
-        return seen is None or seen.silent is None or seen.silent <= seen.lease
-
     async def _is_only_name(self, name: _Name, head: RunHead) -> bool:
         """Put the present name of a run if it is missing. Whether it was, and this one serves."""
         with suppress(ConditionError):
-            await self._bucket.create(f"{self._folder}/{head.index}", b"")
+            await self._bucket.create(f"{self._folder}/{head.listed_as}", b"")
             return head.started_at == name.facts.started_at
         await self._drop(name, datetime.now(UTC) - _OLD)
         return False
@@ -167,7 +162,7 @@ class RunLister:
         """Give the names of runs that may be due, the one that waits longest first."""
         before = self._query.due_before or 0.0
         found: list[tuple[float, float, _Name]] = []
-        async for page in self._bucket.list(f"{self._folder}/open"):
+        async for page in self._bucket.pages(f"{self._folder}/open"):
             for name in _names("open", page):
                 facts = name.facts
                 due = facts.due or 0.0
@@ -181,7 +176,7 @@ class RunLister:
             yield [name for _, _, name in found[begin : begin + size]]
 
     async def _newest_names(self) -> AsyncIterator[list[_Name]]:
-        """Give the names of runs, the one that began last first. Runs of one moment are together."""
+        """Give the names of runs, the newest first. Runs of one moment are together."""
         behind = "" if self._after is None else IndexName.begin_of(self._after.started_at)
         pages = [self._kind(kind, behind) for kind in self._kinds()]
         some: list[_Name] = []
@@ -196,7 +191,7 @@ class RunLister:
             yield some
 
     async def _kind(self, kind: str, behind: str) -> AsyncIterator[_Name]:
-        async for page in self._bucket.list(f"{self._folder}/{kind}", behind):
+        async for page in self._bucket.pages(f"{self._folder}/{kind}", behind):
             for name in _names(kind, page):
                 yield name
 
@@ -215,7 +210,7 @@ class RunLister:
         if not self._query.unowned or facts.status != "running":
             return True
         known = self._owners.get(facts.owner)
-        return known is None or known.is_gone or not self._is_heard(known)
+        return known is None or known.is_gone
 
     @property
     def _page(self) -> int:
@@ -231,12 +226,12 @@ async def count_statuses(bucket: Bucket, keys: Keys, flow: str | bytes) -> Count
     folder = keys.flow(flow)
     statuses: dict[str, list[str]] = {}
     for kind in _KINDS:
-        async for page in bucket.list(f"{folder}/{kind}"):
+        async for page in bucket.pages(f"{folder}/{kind}"):
             for name in _names(kind, page):
                 statuses.setdefault(name.facts.run, []).append(name.facts.status)
     unclear = [run for run, found in statuses.items() if len(found) > 1]
-    keys = [keys.run_of(folder, run) for run in unclear]
-    reads = await asyncio.gather(*(read_run(bucket, key, key) for key in keys))
+    names = [keys.run_of(folder, run) for run in unclear]
+    reads = await asyncio.gather(*(read_run(bucket, name, name) for name in names))
     for run, read in zip(unclear, reads, strict=True):
         status = None if read is None else read[0].head.status
         statuses[run] = [] if status is None else [status]

@@ -15,12 +15,23 @@ from urllib.parse import quote_from_bytes, unquote_to_bytes
 if TYPE_CHECKING:
     from aiocheckpoint.handlers.leased._requests import Key
 
-__all__ = ["FORMAT", "IndexName", "Keys", "bytes_of", "hashed_id", "key_part", "stored_id"]
+__all__ = [
+    "FORMAT",
+    "NOBODY",
+    "IndexName",
+    "Keys",
+    "bytes_of",
+    "hashed_id",
+    "key_part",
+    "stored_id",
+]
 
 FORMAT = "format"
 _LONGEST = 200
 _DIGEST_BYTES = 24
 _NO_RUN = "@"
+NOBODY = "0" * 16
+"""In the place of an owner."""
 _MOST = (1 << 64) - 1
 _STATUSES = {
     "queued": "q",
@@ -70,8 +81,8 @@ class IndexName(NamedTuple):
         started_at: When the run began, in seconds since the epoch.
         status: Its status.
         due: As `Save.due` has it.
-        owner: Id of the owner that has stored the status.
-        number: Tells this name among all of that owner.
+        owner: Id of the owner that had the run then, or `NOBODY`.
+        number: Tells this name among all of the run.
         run: The run as a part of keys.
     """
 

@@ -26,8 +26,6 @@ from aiocheckpoint.handlers.leased._rows import OwnedRow, SeenOwner
 from aiocheckpoint.handlers.objects._errors import ConditionError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from aiocheckpoint._model.start_record import Loss
     from aiocheckpoint.handlers.leased._clock import Clock
     from aiocheckpoint.handlers.objects._bucket import Bucket, Listed, Version
@@ -39,7 +37,10 @@ __all__ = ["KnownOwner", "Owners", "OwnersView", "owned_row"]
 _LOSSES: tuple[Loss, ...] = ("killed", "drained")
 _DRAINING = "draining"
 _LOOKS_PER_LEASE = 20
+_SECONDS_OF_TIMES = 1.0
+"""Stores give the times of objects in whole seconds."""
 _SECONDS_OF_MARKS = 30 * 86400.0
+"""Marks are deleted then. An owner without a mark is taken for one that has closed."""
 
 
 class KnownOwner(NamedTuple):
@@ -82,20 +83,27 @@ class OwnersView:
     Args:
         bucket: The bucket.
         keys: Its keys.
+
+    Attributes:
+        old_marks: Keys of marks that the last list has found to be old.
     """
 
     def __init__(self, bucket: Bucket, keys: Keys) -> None:
         self._bucket, self._keys = bucket, keys
         self._facts: dict[str, SeenOwner] = {}
+        self.old_marks: list[str] = []
 
-    async def list(self) -> dict[str, KnownOwner]:
+    async def all(self) -> dict[str, KnownOwner]:
         """List all owners and those that were found gone."""
         names: dict[str, Listed] = {}
         marks: dict[str, dict[str, Listed]] = {}
-        for one in await self._bucket.list_all(self._keys.owners):
+        self.old_marks = []
+        for one in await self._bucket.listed(self._keys.owners):
             owner_id, _, mark = one.name.partition(".")
             if mark:
                 marks.setdefault(owner_id, {})[mark] = one
+                if _age(one) > _SECONDS_OF_MARKS:
+                    self.old_marks.append(f"{self._keys.owners}/{one.name}")
             else:
                 names[owner_id] = one
         await asyncio.gather(*(self._learn(one) for one in names if one not in self._facts))
@@ -126,14 +134,12 @@ class OwnersView:
                 draining=False,
             )
 
-    def _known(
-        self, owner_id: str, listed: Listed | None, marks: dict[str, Listed]
-    ) -> KnownOwner:
+    def _known(self, owner_id: str, listed: Listed | None, marks: dict[str, Listed]) -> KnownOwner:
         loss = next((one for one in _LOSSES if one in marks), None)
         facts = None if listed is None else self._facts.get(owner_id)
         if facts is None or listed is None:
             return KnownOwner(None, loss)
-        silent = (datetime.now(UTC) - listed.changed_at).total_seconds()
+        silent = _age(listed) - _SECONDS_OF_TIMES
         beat = int.from_bytes(blake2b(listed.e_tag.encode(), digest_size=8).digest())
         seen = facts._replace(beat=beat, draining=_DRAINING in marks, silent=silent)
         return KnownOwner(seen, loss, facts.lease)
@@ -255,7 +261,7 @@ class Owners:
 
     async def _look(self, asked_at: float) -> None:
         try:
-            listed = await self.view.list()
+            listed = await self.view.all()
             lefts = {
                 one: self._left(known.seen, asked_at)
                 for one, known in listed.items()
@@ -268,7 +274,13 @@ class Owners:
         self._watch.committed()
         self._watch.forget_all_but(lefts.keys())
         gone = [one for one, left in lefts.items() if left is None]
-        losses = dict(zip(gone, await asyncio.gather(*(map(self._mark, gone, map(listed.get, gone)))), strict=True))
+        losses = dict(
+            zip(
+                gone,
+                await asyncio.gather(*(self._mark(one, listed[one]) for one in gone)),
+                strict=True,
+            )
+        )
         self._known = {
             one: known._replace(
                 loss=losses.get(one, known.loss), lease_left=lefts.get(one, known.lease_left)
@@ -280,9 +292,9 @@ class Owners:
     def _left(self, seen: SeenOwner, asked_at: float) -> float | None:
         return self._watch.look(seen, seconds_up=float("inf"), asked_at=asked_at)
 
-    async def _mark(self, owner_id: str, known: KnownOwner | None) -> Loss:
+    async def _mark(self, owner_id: str, known: KnownOwner) -> Loss:
         """Mark an owner as gone."""
-        is_draining = known is not None and known.seen is not None and known.seen.draining
+        is_draining = known.seen is not None and known.seen.draining
         loss: Loss = "drained" if is_draining else "killed"
         await self._bucket.put(self._keys.owner(owner_id, loss), b"")
         names = (self._keys.owner(owner_id), self._keys.owner(owner_id, _DRAINING))
@@ -292,16 +304,6 @@ class Owners:
     async def note_draining(self) -> None:
         """Mark this owner as one that drains."""
         await self._bucket.put(self._keys.owner(self._owner_id, _DRAINING), b"")
-
-    async def forget_old_marks(self) -> None:
-        """Delete the marks of owners that are gone for a month. Their runs are free all the same."""
-        old = [
-            f"{self._keys.owners}/{one.name}"
-            for one in await self._bucket.list_all(self._keys.owners)
-            if "." in one.name
-            and (datetime.now(UTC) - one.changed_at).total_seconds() > _SECONDS_OF_MARKS
-        ]
-        await self._bucket.delete(old)
 
     async def close(self) -> None:
         """Delete this owner, behind the release of its runs."""
@@ -335,6 +337,6 @@ def owned_row(head: RunHead, owners: dict[str, KnownOwner]) -> OwnedRow:
     return OwnedRow(head.owner, known.seen, head.start, head.lost)
 
 
-def living_ids(owners: dict[str, KnownOwner]) -> Iterable[str]:
-    """Give the ids of owners that probably live."""
-    return (one for one, known in owners.items() if not known.is_gone)
+def _age(listed: Listed) -> float:
+    """Seconds since an object was stored, by the clocks of store and process: a hint alone."""
+    return (datetime.now(UTC) - listed.changed_at).total_seconds()

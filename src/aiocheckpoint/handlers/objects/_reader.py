@@ -70,7 +70,7 @@ class ObjectReader:
     async def read_endings(self, flow: str | bytes) -> dict[str | bytes, str]:
         """Read the requests to terminate runs of a flow. Those of ended runs are deleted."""
         folder = self._keys.endings(flow)
-        listed = await self._bucket.list_all(folder)
+        listed = await self._bucket.listed(folder)
         runs = await asyncio.gather(*(self._ending(flow, one.name) for one in listed))
         return {run_id: request for run_id, request in runs if request is not None}
 
@@ -90,7 +90,7 @@ class ObjectReader:
         found = await self._run(self._keys.run(key))
         if found is None:
             return None
-        owners = {} if found.head.owner is None else await self._owners.list()
+        owners = {} if found.head.owner is None else await self._owners.all()
         return owned_row(found.head, owners)
 
     async def list_runs(
@@ -112,7 +112,6 @@ class ObjectReader:
             return None
         counts = await count_statuses(self._bucket, self._keys, flow)
         return {(status,): number for status, number in counts.items()}
-
 
     async def _run(self, name: str, *, whole: bool = False) -> RunObject | None:
         """Read a run that has a snapshot."""

@@ -48,7 +48,7 @@ async def read_run(
 async def kept_of(bucket: Bucket, keys: Keys, key: Key) -> list[tuple[int, int]]:
     """List number and sequence of each kept snapshot of a run, newest first."""
     numbers: list[tuple[int, int]] = []
-    for one in await bucket.list_all(keys.kept(key)):
+    for one in await bucket.listed(keys.kept(key)):
         number, _, sequence = one.name.partition("-")
         if number.isdecimal() and sequence.isdecimal():
             numbers.append((int(number), int(sequence)))

@@ -28,7 +28,7 @@ class RunHead(NamedTuple):
         owner: Id of the present owner. None for none.
         token: The token of its lease, 0 for none.
         since: When it was claimed, in seconds since the epoch.
-        index: The name of the index object, below the flow. Empty for none.
+        listed_as: The name of the index object, below the flow. Empty for none.
         start: The record of the last start as text, or None.
         lost: What became of an owner that has recorded no end, or None.
         status: Status of the snapshot, or "running" since a claim. None where there is none.
@@ -40,7 +40,7 @@ class RunHead(NamedTuple):
     owner: str | None = None
     token: int = 0
     since: float = 0.0
-    index: str = ""
+    listed_as: str = ""
     start: str | None = None
     lost: str | None = None
     status: str | None = None

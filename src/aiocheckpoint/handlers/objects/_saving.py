@@ -39,22 +39,22 @@ class Saving:
             raise LeaseLostError(save.lease.location)
         self._session, self._save, self._held = session, save, held
         self._key = session.keys.run(save.lease.key)
-        self._old_index = held.head.index
+        self._old_index = held.head.listed_as
         self._head = self._new_head(held.head)
         self._content = encode_run(self._head, save.footer, save.payload)
         self._is_stored = False
-        self._is_indexed = self._head.index == self._old_index
+        self._is_indexed = self._head.listed_as == self._old_index
 
     def _new_head(self, before: RunHead) -> RunHead:
         session, save = self._session, self._save
         write = f"{session.owner_id}-{session.next_number()}"
         head = before.with_snapshot(save.header, save.due)._replace(write=write)
-        if save.keeps_running and head.index:
+        if save.keeps_running and head.listed_as:
             return head
         head = head._replace(start=None, lost=None) if save.header.finished else head
         if save.ends_run:
             head = head._replace(owner=None, token=0)
-        return head._replace(index=index_name(session, save.lease.key, head))
+        return head._replace(listed_as=index_name(session, save.lease.key, head))
 
     async def attempt(self) -> None:
         """Store the snapshot, and what belongs to it.
@@ -94,7 +94,7 @@ class Saving:
     async def _store_with_index(self) -> None:
         """Store the run and its new name in the index, side by side."""
         keys, key = self._session.keys, self._save.lease.key
-        index = keys.index(key, self._head.index)
+        index = keys.index(key, self._head.listed_as)
         stored, indexed = await asyncio.gather(
             self._store(), self._session.bucket.put(index, b""), return_exceptions=True
         )
@@ -115,12 +115,12 @@ class Saving:
             held.kept = await kept_of(bucket, self._session.keys, save.lease.key)
         newest = header.number, header.sequence
         await bucket.put(f"{folder}/{newest[0]:012}-{newest[1]:012}", self._content)
-        kept = [newest, *(one for one in held.kept if one != newest)]
-        needless = to_prune(kept, header, save.lease.keep)
-        if save.amends is not None:
-            needless.append((save.amends.number, save.amends.sequence))
-        await bucket.delete([f"{folder}/{one[0]:012}-{one[1]:012}" for one in set(needless)])
-        held.kept = [one for one in kept if one not in needless]
+        amended = None if save.amends is None else (save.amends.number, save.amends.sequence)
+        older = [one for one in held.kept if one not in {newest, amended}]
+        needless = to_prune([newest, *older], header, save.lease.keep)
+        deleted = [*needless, amended] if amended is not None else needless
+        await bucket.delete([f"{folder}/{one[0]:012}-{one[1]:012}" for one in deleted])
+        held.kept = [one for one in (newest, *older) if one not in needless]
 
     async def _settle_ending(self) -> None:
         """Delete the request to terminate a run that it ends, or note it if it holds still."""
@@ -157,22 +157,22 @@ async def release(session: ObjectSession, request: Release) -> None:
         with suppress(ConditionError):
             content = encode_run(head, found.footer, found.payload or b"")
             await session.bucket.replace(name, content, version)
-            await _move_index(session, key, found.head.index, head.index)
+            await _move_index(session, key, found.head.listed_as, head.listed_as)
     session.held.pop(request.token, None)
 
 
 def _released(session: ObjectSession, key: Key, head: RunHead, request: Release) -> RunHead:
     write = f"{session.owner_id}-{session.next_number()}"
     freed = head._replace(write=write, owner=None, token=0)
-    if request.before is None:
+    if request.before is not None:
+        status, start = request.before
+        freed = freed._replace(status=status, start=start)
+    elif freed.status != "running":
         return freed
-    status, start = request.before
-    freed = freed._replace(status=status, start=start)
-    return freed._replace(index=index_name(session, key, freed))
+    return freed._replace(listed_as=index_name(session, key, freed))
 
 
 async def _move_index(session: ObjectSession, key: Key, before: str, now: str) -> None:
     if before != now:
         await session.bucket.put(session.keys.index(key, now), b"")
         session.drop_later([session.keys.index(key, before)])
-

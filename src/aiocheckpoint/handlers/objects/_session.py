@@ -92,14 +92,14 @@ class ObjectSession:
         self.is_draining: bool = False
         self.patience: Patience = patience
         self._lease = lease
-        self._numbers = itertools.count(1)
+        self._numbers = itertools.count(secrets.randbits(48))
         self._turns: dict[Key, _Turn] = {}
         self._garbage: list[str] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._heartbeat: asyncio.Task[None] | None = None
 
     def next_number(self) -> int:
-        """Give a number that no other write of this owner has."""
+        """Give a number that no other write of a run has."""
         return next(self._numbers)
 
     def start_heartbeat(self) -> None:
@@ -136,7 +136,7 @@ class ObjectSession:
                 self._turns.pop(key, None)
 
     def drop_later(self, keys: Iterable[str]) -> None:
-        """Delete index objects soon, many by one request. One that stays is passed over by lists."""
+        """Delete index objects soon, many by one request. Lists pass over those that stay."""
         is_first = not self._garbage
         self._garbage += keys
         if self._garbage and (is_first or len(self._garbage) >= _MOST_GARBAGE):

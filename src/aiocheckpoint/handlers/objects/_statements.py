@@ -17,6 +17,7 @@ from aiocheckpoint.handlers.objects._run_object import RunHead, encode_run
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from aiocheckpoint.handlers._query import Query
     from aiocheckpoint.handlers.leased._requests import Key, LeaseRecord
     from aiocheckpoint.handlers.leased._rows import QueuedColumns, QueuedRow
     from aiocheckpoint.handlers.objects._session import ObjectSession
@@ -40,6 +41,10 @@ class ObjectStatements:
         for lease, record in records:
             async with self._session.turn(lease.key):
                 await write_progress(self._session, lease, record)
+
+    def prune_rows(self, flow: str | bytes, query: Query, *, unsigned: bool) -> None:
+        """Delete nothing: runs are looked at one by one."""
+        del flow, query, unsigned
 
     async def write_ending(self, key: Key, request: str) -> None:
         """See `WritingStatements`."""
@@ -84,7 +89,7 @@ class ObjectStatements:
                 if read is None or read[0].head.token != lease.token or read[0].head.status:
                     return False
                 version = read[1]  # A try before this one has emptied it.
-            index, held.version, held.head = held.head.index, version, head
+            index, held.version, held.head = held.head.listed_as, version, head
             await self._delete_beside(lease.key, index)
             held.kept, held.progress = [], {}
             return True
@@ -119,8 +124,8 @@ class ObjectStatements:
             due=common.due,
             run_id=hashed_id(bytes_of(row.run_id)),
         )
-        head = head._replace(index=index_name(session, key, head))
-        index, name = self._keys.index(key, head.index), self._keys.run(key)
+        head = head._replace(listed_as=index_name(session, key, head))
+        index, name = self._keys.index(key, head.listed_as), self._keys.run(key)
         content = encode_run(head, row.footer, row.payload)
         created, indexed = await asyncio.gather(
             self._bucket.create(name, content),

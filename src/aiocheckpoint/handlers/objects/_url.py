@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from obstore import store as stores
@@ -11,12 +11,9 @@ from aiocheckpoint.errors import InvalidValueError
 from aiocheckpoint.handlers._urls import redact_url
 from aiocheckpoint.handlers.objects._store import ObjectStore
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
 __all__ = ["checked_prefix", "parse_url", "store_of"]
 
-_MAKERS: dict[str, Callable[..., Any]] = {
+_MAKERS: dict[str, type[Any]] = {
     "s3": stores.S3Store,
     "gs": stores.GCSStore,
     "az": stores.AzureStore,
@@ -52,7 +49,7 @@ def parse_url(url: str) -> ObjectStore:
             client_options=options,
             retry_config=_NO_RETRIES,
         )
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - of obstore, whose classes vary
         raise InvalidValueError(
             f"the store of {shown} cannot be made: {_first_line(error)}. Its query has names and "
             "values of the configuration of obstore, such as endpoint= and region=."
