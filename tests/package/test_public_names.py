@@ -34,8 +34,12 @@ def module_names() -> list[str]:
     return [PREFIX, *sorted(info.name for info in found)]
 
 
-NEEDS_PSYCOPG = f"{PREFIX}.handlers.postgres"
-MODULES = [name for name in module_names() if find_spec("psycopg") or NEEDS_PSYCOPG not in name]
+NEEDED = {f"{PREFIX}.handlers.postgres": "psycopg", f"{PREFIX}.handlers.objects": "obstore"}
+MODULES = [
+    name
+    for name in module_names()
+    if all(find_spec(needed) or store not in name for store, needed in NEEDED.items())
+]
 PUBLIC = [name for name in MODULES if not any(part.startswith("_") for part in name.split("."))]
 LEAVES = sorted(set(errors.__all__) - {"CheckpointError"})
 

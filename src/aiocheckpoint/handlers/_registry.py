@@ -59,17 +59,18 @@ class HandlerOptions(SnapshotOptions, total=False):
     """The options that `CheckpointFlow` and `open_handler` pass on to a built-in handler.
 
     Attributes:
-        connections: How many attempts at steps have a `current_step().connection()` at once
-            (default 10). For the handler "postgresql".
+        connections: For the handler "postgresql", how many attempts at steps have a
+            `current_step().connection()` at once (default 10). For the object stores "s3", "gs"
+            and "az", how many requests are in progress at once (default 64).
         fsync: Whether each snapshot waits for the disk (default True).
         keep: How many snapshots of a run are kept, the newest included (default 1), or "all".
         lease: Seconds without a heartbeat after which a suspended owner, or one on another
-            machine, loses its runs (default 30). For the handlers "sqlite" and "postgresql", and
-            for "local" with `lock="lease"`.
+            machine, loses its runs (default 30). For databases and object stores, and for "local"
+            with `lock="lease"`.
         lock: For the handler "local": "kernel" (default), or "lease" for file systems without
             locks. See `LocalStateHandler`.
         patience: Seconds for which a request waits while the server is out of reach (default 60).
-            For the handler "postgresql".
+            For the handler "postgresql" and object stores.
         schema: The schema of the tables (default "aiocheckpoint"). For the handler "postgresql".
     """
 

@@ -15,7 +15,7 @@ from aiocheckpoint.handlers._leases import LEASE_SECONDS
 from aiocheckpoint.handlers._urls import flow_name
 from aiocheckpoint.handlers.leased._handler import PATIENCE_SECONDS, LeasedStateHandler
 from aiocheckpoint.handlers.objects._client import open_objects
-from aiocheckpoint.handlers.objects._url import parse_url, store_of
+from aiocheckpoint.handlers.objects._url import is_memory, parse_url, store_of
 
 if TYPE_CHECKING:
     import os
@@ -108,6 +108,7 @@ class ObjectStateHandler(LeasedStateHandler):
             **options,
         )
         self.path: str | os.PathLike[str] | None = path if isinstance(path, str) else None
+        self.outlives_process: bool = not is_memory(store.bucket)
 
     def _connect(self) -> ReadingClient:
         return open_objects(self._store, self.lease, self.patience, self.connections)

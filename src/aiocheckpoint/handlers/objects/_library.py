@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from obstore import _obstore
 
+from aiocheckpoint.errors import StorageError
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Mapping, Sequence
 
@@ -58,13 +60,21 @@ def made_again(store: object) -> object:
     """Make a store anew for the library of this process, if it is of another one.
 
     Raises:
-        TypeError: The store cannot be made by its arguments, as one in memory.
+        StorageError: The store cannot be made by its arguments, as one in memory.
     """
     here = library()
     if here is cast("Library", _obstore):
         return store
-    arguments, keywords = cast("Any", store).__getnewargs_ex__()
-    made: object = getattr(cast("Any", here)._store, type(store).__name__)(*arguments, **keywords)  # noqa: SLF001
+    kind = type(store).__name__
+    try:
+        arguments, keywords = cast("Any", store).__getnewargs_ex__()
+    except AttributeError:
+        raise StorageError(
+            kind,
+            f"a {kind} cannot be used in a forked process. Start processes by 'spawn', or give the "
+            "handler a URL.",
+        ) from None
+    made: object = getattr(cast("Any", here)._store, kind)(*arguments, **keywords)  # noqa: SLF001
     return made
 
 

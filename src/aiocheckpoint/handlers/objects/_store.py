@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from aiocheckpoint.handlers.leased._store import StorePlace
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = ["ObjectStore"]
 
@@ -19,6 +22,7 @@ class ObjectStore(StorePlace):
         prefix: The prefix of all keys, empty or ending in "/".
         identity: Equal for two handlers of one bucket with the same configuration.
         bucket: The store of obstore.
+        made_by: The function that makes the place, and its arguments. A pickle has them alone.
     """
 
     kind: ClassVar[str] = "the object store"
@@ -30,6 +34,10 @@ class ObjectStore(StorePlace):
     prefix: str
     identity: object
     bucket: object = field(compare=False)
+    made_by: tuple[Callable[..., ObjectStore], tuple[object, ...]] = field(compare=False)
+
+    def __reduce__(self) -> tuple[Callable[..., ObjectStore], tuple[object, ...]]:
+        return self.made_by
 
     @property
     def location(self) -> str:

@@ -11,7 +11,7 @@ from aiocheckpoint.errors import InvalidValueError
 from aiocheckpoint.handlers._urls import redact_url
 from aiocheckpoint.handlers.objects._store import ObjectStore
 
-__all__ = ["checked_prefix", "parse_url", "store_of"]
+__all__ = ["checked_prefix", "is_memory", "parse_url", "store_of"]
 
 _MAKERS: dict[str, type[Any]] = {
     "s3": stores.S3Store,
@@ -56,7 +56,7 @@ def parse_url(url: str) -> ObjectStore:
         ) from None
     prefix = checked_prefix(parts.path.strip("/"))
     place = f"{parts.scheme}://{parts.netloc}/{prefix}".rstrip("/")
-    return ObjectStore(place, prefix, (parts.scheme, parts.netloc, parts.query), bucket)
+    return ObjectStore(place, prefix, parts.query, bucket, (parse_url, (url,)))
 
 
 def store_of(bucket: object, prefix: str) -> ObjectStore:
@@ -76,7 +76,13 @@ def store_of(bucket: object, prefix: str) -> ObjectStore:
     inner = str(getattr(bucket, "prefix", None) or "").strip("/")
     path = "/".join(part for part in (name, inner, checked.rstrip("/")) if part)
     kind = next((one for one, made in _MAKERS.items() if isinstance(bucket, made)), "memory")
-    return ObjectStore(f"{kind}://{path}", checked, id(bucket), bucket)
+    made_by = store_of, (bucket, prefix)
+    return ObjectStore(f"{kind}://{path}", checked, id(bucket), bucket, made_by)
+
+
+def is_memory(bucket: object) -> bool:
+    """Whether a store of obstore is the memory of this process."""
+    return isinstance(bucket, stores.MemoryStore)
 
 
 def checked_prefix(prefix: str) -> str:
