@@ -65,6 +65,13 @@ def counting(handler: StateHandler) -> CheckpointFlow[dict[str, Any]]:
     return cp
 
 
+def store_of(handler: ObjectStateHandler) -> MemoryStore:
+    """Give the store of a handler."""
+    store = handler._store.bucket  # noqa: SLF001 - to look behind it
+    assert isinstance(store, MemoryStore)
+    return store
+
+
 def names_in(store: MemoryStore, folder: str) -> list[str]:
     """List the objects of a folder."""
     return [one["path"] for page in obstore.list(store, folder) for one in page]
@@ -100,8 +107,7 @@ def test_the_object_decides_who_owns_a_run(memory: ObjectStateHandler) -> None:
     """An owner whose run was changed by another one stores nothing more."""
     cp = counting(memory)
     cp.run({"n": 0}, run_id="a")
-    store = memory._store.bucket
-    assert isinstance(store, MemoryStore)
+    store = store_of(memory)
     with memory.locked("a") as lock:
         content = bytes(obstore.get(store, "work/flows/orders/runs/a").bytes())
         obstore.put(store, "work/flows/orders/runs/a", content.replace(b'"owner"', b'"Owner"', 1))
@@ -119,8 +125,7 @@ def test_nothing_is_left_of_a_deleted_run(memory: ObjectStateHandler) -> None:
     cp = counting(memory)
     cp.run({"n": 0}, run_id="a")
     cp.reset(run_id="a")
-    store = memory._store.bucket
-    assert isinstance(store, MemoryStore)
+    store = store_of(memory)
     memory.close()  # Names in the index are deleted later.
     assert names_in(store, "work/flows") == []
     assert names_in(store, "work/owners") == []
@@ -131,8 +136,7 @@ def test_the_index_is_put_again(memory: ObjectStateHandler) -> None:
     cp = counting(memory)
     with pytest.raises(RuntimeError, match="broken"):
         cp.run({"n": 0, "fails": True}, run_id="a")
-    store = memory._store.bucket
-    assert isinstance(store, MemoryStore)
+    store = store_of(memory)
     memory.close()
     (name,) = names_in(store, "work/flows/orders/open")
     stale = name.replace("_f_", "_r_")

@@ -172,6 +172,6 @@ def test_closes_are_forgotten() -> None:
         job.wait()
         writer.stop(wait=True)
     deadline = time.monotonic() + PATIENCE
-    while _writer._pending_closes and time.monotonic() < deadline:  # noqa: SLF001
+    while _writer.pending_closes and time.monotonic() < deadline:
         time.sleep(0.001)
-    assert _writer._pending_closes == set()  # noqa: SLF001
+    assert _writer.pending_closes == set()

@@ -6,7 +6,7 @@ import atexit
 import errno
 import os
 import weakref
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from aiocheckpoint._concurrency.pending_results import PendingResult
 from aiocheckpoint.errors import StorageError
@@ -26,27 +26,6 @@ _Result = TypeVar("_Result")
 _Client = TypeVar("_Client", bound="StoreClient")
 
 
-class ClientProcessor(Protocol):
-    """What a client asks of the processor itself."""
-
-    @property
-    def owner_id(self) -> str:
-        """Id of this process among the owners. Empty while the store is not in use."""
-        ...
-
-    def reason_lost(self, owner_id: str) -> StorageError | None:
-        """The error that ended the session of an owner, if the store itself was gone."""
-        ...
-
-    def expire_dead(self, statements: Any) -> Any:  # noqa: ANN401 - of any store
-        """Free the runs of owners that are gone, as the function of an `Execute`."""
-        ...
-
-    def note_draining(self, statements: Any) -> Any:  # noqa: ANN401 - of any store
-        """Note that this owner has begun to drain, as the function of an `Execute`."""
-        ...
-
-
 class StoreClient:
     """The writer of a store, and its connections for reading.
 
@@ -60,12 +39,12 @@ class StoreClient:
     def __init__(
         self,
         location: str,
-        processor: ClientProcessor,
+        processor: Any,  # noqa: ANN401 - a `LeasedProcessor`, or one of coroutines
         writer: RequestWriter,
         close_readers: Callable[[], None],
     ) -> None:
         self._location = location
-        self._processor = processor
+        self._processor: Any = processor
         self._close_readers = close_readers
         self._writer = writer
         # At the end of the process `_close_all` closes the store, and waits for its thread.
@@ -74,11 +53,13 @@ class StoreClient:
     @property
     def owner_id(self) -> str:
         """Id of this process among the owners. Another one for each opening, and in a child."""
-        return self._processor.owner_id
+        owner_id: str = self._processor.owner_id
+        return owner_id
 
     def reason_lost(self, owner_id: str) -> StorageError | None:
         """The error with which an earlier opening of the store ended, if the store was gone."""
-        return self._processor.reason_lost(owner_id)
+        reason: StorageError | None = self._processor.reason_lost(owner_id)
+        return reason
 
     def ask(
         self,
