@@ -114,7 +114,7 @@ def test_handler_that_is_none(handler: Any, missing: str, flows: FlowFactory) ->
     assert isinstance(info.value, TypeError)
 
 
-@pytest.mark.parametrize("name", ["locale", "", "Local", "s3"])
+@pytest.mark.parametrize("name", ["locale", "", "Local", "s5"])
 def test_unknown_handler_name(name: str, flows: FlowFactory) -> None:
     """An unknown name raises a NotImplementedError of the library that lists the known ones."""
     with pytest.raises(UnknownHandlerError, match="local") as info:

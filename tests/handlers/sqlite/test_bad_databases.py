@@ -43,13 +43,13 @@ def check_words(error: CheckpointError) -> None:
 # --- missing handlers
 
 
-@pytest.mark.parametrize("path", ["mysql://host/db", "s3://bucket/key", "SQLITE:///runs.db"])
+@pytest.mark.parametrize("path", ["mysql://host/db", "ftp://host/key", "SQLITE:///runs.db"])
 def test_unknown_scheme(path: str) -> None:
     """The error for an unknown scheme names it, the known ones, and how to write them."""
     with pytest.raises(UnknownHandlerError, match="sqlite:///runs") as info:
         CheckpointFlow(path)
     assert info.value.handler == path.partition(":")[0]
-    assert info.value.known == ("local", "sqlite", "postgresql", "postgres")
+    assert info.value.known == ("local", "sqlite", "postgresql", "postgres", "s3", "gs", "az")
     check_words(info.value)
 
 
