@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from aiocheckpoint._concurrency.pending_results import PendingResult
-from aiocheckpoint.handlers.leased import _writer
+from aiocheckpoint.handlers.leased import _writer_threads
 from aiocheckpoint.handlers.leased._writer import Writer
 
 if TYPE_CHECKING:
@@ -172,6 +172,6 @@ def test_closes_are_forgotten() -> None:
         job.wait()
         writer.stop(wait=True)
     deadline = time.monotonic() + PATIENCE
-    while _writer.pending_closes and time.monotonic() < deadline:
+    while _writer_threads.pending_closes and time.monotonic() < deadline:
         time.sleep(0.001)
-    assert _writer.pending_closes == set()
+    assert _writer_threads.pending_closes == set()

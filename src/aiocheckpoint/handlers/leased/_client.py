@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from aiocheckpoint._concurrency.pending_results import PendingResult
 from aiocheckpoint.errors import StorageError
 from aiocheckpoint.handlers.leased._requests import Execute, Release
-from aiocheckpoint.handlers.leased._writer import is_writer, join_stopped
+from aiocheckpoint.handlers.leased._writer_threads import is_writer, join_stopped
 
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable, Hashable
     from queue import SimpleQueue
 
-    from aiocheckpoint.handlers.leased._writer import RequestWriter
+    from aiocheckpoint.handlers.leased._writer_threads import RequestWriter
 
 __all__ = ["StoreClient", "clients", "open_client"]
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from aiocheckpoint.errors import LeaseLostError
 from aiocheckpoint.handlers.leased._requests import Claim, Execute, LeaseRecord, Release, Save
-from aiocheckpoint.handlers.leased._writer import is_writer
+from aiocheckpoint.handlers.leased._writer_threads import is_writer
 
 if TYPE_CHECKING:
     import asyncio

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from aiocheckpoint._concurrency.pending_results import PendingResult, deliver
 from aiocheckpoint.errors import CheckpointError
-from aiocheckpoint.handlers.leased._writer import follow_forks, mark_writer, pending_closes
+from aiocheckpoint.handlers.leased._writer_threads import follow_forks, mark_writer, pending_closes
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine

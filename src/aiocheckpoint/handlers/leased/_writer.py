@@ -7,10 +7,8 @@ wait for it. So there is one queue for ever, and each step is one atomic call of
 from __future__ import annotations
 
 import itertools
-import os
 import threading
 import time
-import weakref
 from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
@@ -18,42 +16,25 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from aiocheckpoint._concurrency.pending_results import PendingResult, deliver
 from aiocheckpoint._concurrency.workers import Worker
 from aiocheckpoint.errors import CheckpointError
+from aiocheckpoint.handlers.leased._writer_threads import (
+    follow_forks,
+    is_writer,
+    mark_writer,
+    pending_closes,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from aiocheckpoint._concurrency.workers import Life
 
-__all__ = [
-    "MOST_REQUESTS",
-    "Again",
-    "Processor",
-    "RequestWriter",
-    "Writer",
-    "follow_forks",
-    "is_writer",
-    "join_stopped",
-    "mark_writer",
-    "pending_closes",
-]
+__all__ = ["MOST_REQUESTS", "Again", "Processor", "Writer"]
 
-_all: weakref.WeakSet[RequestWriter] = weakref.WeakSet()
 _NAME = "aiocheckpoint-writer"
 MOST_REQUESTS = 512
 """The most requests in one `Processor.apply`, so that their callers wake during the next. There may
 be more after an outage."""
 _PAUSE_SECONDS, _MOST_TRIES = 0.01, 100
-
-
-class _Here(threading.local):
-    """Whether this is a writer thread. Its name would take three calls, for each request."""
-
-    is_writer = False
-
-
-_here = _Here()
-pending_closes: set[PendingResult[None]] = set()
-"""Requests to close that were not carried out yet."""
 
 
 class Again(NamedTuple):
@@ -102,19 +83,6 @@ class Processor(Protocol):
 
     def reset_after_fork(self) -> None:
         """Start over in a forked child, which has no writer thread."""
-
-
-class RequestWriter(Protocol):
-    """A thread that carries out requests: a `Writer`, or one with a loop."""
-
-    def put(self, pending: PendingResult[Any]) -> None:
-        """Queue a request, or raise RuntimeError if no thread can be started."""
-
-    def stop(self, *, wait: bool, if_unused: bool = False) -> None:
-        """Let the thread close and end, after the requests queued so far."""
-
-    def reset_after_fork(self) -> None:
-        """Start over in a forked child."""
 
 
 class Writer:
@@ -391,35 +359,3 @@ class _Work:
         pending_closes.difference_update(waiting)
         self._group.clear()
         self._taken = None
-
-
-def follow_forks(writer: RequestWriter) -> None:
-    """Let a writer start over in forked children."""
-    _all.add(writer)
-
-
-def mark_writer() -> None:
-    """Make the current thread a writer thread."""
-    _here.is_writer = True
-
-
-def is_writer() -> bool:
-    """Whether this is a writer thread, which must not wait for a writer."""
-    return _here.is_writer
-
-
-def join_stopped() -> None:
-    """Wait until all that was to be closed is closed."""
-    for pending in list(pending_closes):
-        with suppress(CheckpointError):
-            pending.wait()
-
-
-def _reset_all() -> None:
-    pending_closes.clear()
-    for writer in list(_all):
-        writer.reset_after_fork()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_reset_all)
