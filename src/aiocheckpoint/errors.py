@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from aiocheckpoint._errors import messages as _messages
 from aiocheckpoint._errors.conflicts import GivenStateIgnoredWarning, StateConflictError
 from aiocheckpoint._errors.draining import DrainingError
+from aiocheckpoint._errors.executors import ExecutorError
 from aiocheckpoint._errors.in_progress import RunInProgressError
 from aiocheckpoint._errors.root import CheckpointError
 from aiocheckpoint._errors.root import revive as _revive
@@ -37,6 +38,7 @@ __all__ = [
     "CheckpointError",
     "CorruptSnapshotError",
     "DrainingError",
+    "ExecutorError",
     "FlowChangedError",
     "FlowDefinitionError",
     "FlowVersionError",

@@ -18,6 +18,7 @@ from aiocheckpoint import (
     CheckpointFlow,
     CorruptSnapshotError,
     DrainingError,
+    ExecutorError,
     FlowChangedError,
     FlowDefinitionError,
     FlowVersionError,
@@ -104,6 +105,15 @@ EXAMPLES: dict[str, tuple[CheckpointError, dict[str, Any]]] = {
     "transaction": (
         StepTransactionError("pay", "the step called commit()", "It is committed for it."),
         {"step": "pay", "problem": "the step called commit()"},
+    ),
+    "worker": (
+        WorkerLostError("order-1", 4, step="fold"),
+        {"run_id": "order-1", "losses": 4, "step": "fold"},
+    ),
+    "worker-of-run": (WorkerLostError(None, 1), {"run_id": None, "losses": 1, "step": None}),
+    "executor": (
+        ExecutorError("fold", "it is shut down"),
+        {"step": "fold", "problem": "it is shut down"},
     ),
     "pause": (PauseConflictError(PATH, "it is not paused."), {"path": PATH}),
     "status": (
@@ -267,6 +277,8 @@ BASES: dict[type[CheckpointError], tuple[type[BaseException], ...]] = {
     NotTransactionalError: (CheckpointError, RuntimeError),
     StepTransactionError: (CheckpointError, RuntimeError),
     DrainingError: (CheckpointError,),
+    ExecutorError: (CheckpointError, RuntimeError),
+    WorkerLostError: (CheckpointError, RuntimeError),
     NoThreadError: (CheckpointError, RuntimeError),
     StreamConsumedError: (CheckpointError, RuntimeError),
     LeaseLostError: (CheckpointError,),

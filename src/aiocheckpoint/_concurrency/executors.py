@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from aiocheckpoint._concurrency.callables import UserFunction
     from aiocheckpoint._concurrency.daemon_threads import DaemonThreads
+    from aiocheckpoint._concurrency.executor_pools import CallPool, PoolCall
     from aiocheckpoint._concurrency.step_threads import StepThreads
 
 __all__ = [
@@ -79,6 +80,15 @@ class FunctionExecutor(Protocol):
         """
         ...
 
+    def send(self, pool: CallPool, call: PoolCall) -> Coroutine[Any, Any, Any]:
+        """Let a pool carry out a call, and await its result.
+
+        Raises:
+            LateCancellationError: A cancellation waited for the call, which has returned.
+            Exception: An error of the pool.
+        """
+        ...
+
     def attempts(
         self, trials: Trials, sleep: Callable[[float], Coroutine[Any, Any, None]]
     ) -> AsyncIterator[AbstractContextManager[None]]:
@@ -122,6 +132,18 @@ class AsyncExecutor:
         else:
             work = self._call_in_thread(function, args)
         return work if function.timeout is None else run_with_timeout(function.timeout, work)
+
+    async def send(self, pool: CallPool, call: PoolCall) -> Any:  # noqa: ANN401
+        threads, item = pool.item(call, asyncio.get_running_loop(), self.step_threads)
+        try:
+            await wait_for_item(threads, item)
+        except asyncio.CancelledError as cancellation:
+            if not _has_returned(item, cancellation):
+                raise
+            late = LateCancellationError(cancellation, item.result)
+        else:
+            return item.outcome()
+        raise late  # Outside the except block, so that the cancellation keeps its context.
 
     def attempts(
         self, trials: Trials, sleep: Callable[[float], Coroutine[Any, Any, None]]
@@ -179,6 +201,9 @@ class SyncExecutor:
         if function.timeout is not None and inspect.isawaitable(result):
             result = run_with_timeout(function.timeout, result)
         return None if result is None else await self.await_if_needed(result)
+
+    async def send(self, pool: CallPool, call: PoolCall) -> Any:  # noqa: ANN401
+        return pool.call_here(call)
 
     @property
     def running_loop(self) -> asyncio.AbstractEventLoop | None:

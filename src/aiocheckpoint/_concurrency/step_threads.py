@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from aiocheckpoint._concurrency.daemon_threads import DaemonThreads
 
 if TYPE_CHECKING:
+    from aiocheckpoint._concurrency.sent_calls import SubmittedCall
     from aiocheckpoint._concurrency.work_items import WorkItem
 
 __all__ = ["StepThreads"]
@@ -39,6 +40,8 @@ class StepThreads:
         self._by_loop: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, DaemonThreads] = (
             weakref.WeakKeyDictionary()
         )
+        self._of_processes: DaemonThreads | None = None
+        self._sent: weakref.WeakSet[SubmittedCall] = weakref.WeakSet()
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.count})"
@@ -65,6 +68,28 @@ class StepThreads:
             loop = reference()
             if loop is not None and (threads := self._by_loop.get(loop)) is not None:
                 threads.abandon()
+        if self._of_processes is not None:
+            self._of_processes.abandon()
+        for item in list(self._sent):
+            item.abandon()
+
+    def of_processes(self, count: int) -> DaemonThreads:
+        """Give the threads that wait for calls in processes, each for one.
+
+        Args:
+            count: The most of them.
+        """
+        if self._of_processes is None:
+            name = "aiocheckpoint-process"
+            self._of_processes = DaemonThreads(name, count, idle_seconds=_IDLE_SECONDS)
+            self._of_processes.abandoned = self.abandoned
+        return self._of_processes
+
+    def note_sent(self, item: SubmittedCall) -> None:
+        """Let `abandon` stop waiting for a call that an executor carries out."""
+        self._sent.add(item)
+        if self.abandoned:
+            item.abandon()
 
     def __reduce__(self) -> tuple[object, ...]:
         """Copy and pickle the count alone: a copied flow has threads of its own."""

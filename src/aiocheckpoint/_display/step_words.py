@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from aiocheckpoint._display.figures import amount_shown
 from aiocheckpoint._display.times import about_left, took
+from aiocheckpoint._model.step_executor import executor_shown
 from aiocheckpoint._texts import type_shown
 from aiocheckpoint.look._time_left import step_left
 
@@ -27,6 +28,8 @@ def limits_of(step: Step) -> Iterator[str]:
         yield f"at most {step.run.timeout.seconds:g} s"
     if step.limiter is not None:
         yield "limited"
+    if step.executor is not None:
+        yield f"in {executor_shown(step.executor)}"
 
 
 def words_of(step: StepView, run: RunView, now: float | None) -> Iterator[str]:

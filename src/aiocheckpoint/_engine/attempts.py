@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import time
-from asyncio import CancelledError
 from functools import partial
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from aiocheckpoint._concurrency.executors import ExceptionEnvelope
 from aiocheckpoint._concurrency.threads import LateCancellationError, prefer_cancellation
@@ -16,19 +15,17 @@ from aiocheckpoint._engine.ended_steps import EndedStep
 from aiocheckpoint._engine.failures import add_note_once
 from aiocheckpoint._engine.limiters import hold_limiter
 from aiocheckpoint._engine.outcomes import record_failure
+from aiocheckpoint._engine.step_events import emit_finished
 from aiocheckpoint._engine.step_transactions import end_transaction
-from aiocheckpoint._model.pause import Pause
+from aiocheckpoint._model.part_checks import check_end, checked_loaded
 from aiocheckpoint._model.retry import Retry, RetryState
 from aiocheckpoint._model.termination import ENDS_OF_STEPS
 from aiocheckpoint.errors import (
     CheckpointError,
-    FlowDefinitionError,
-    InvalidTypeError,
-    InvalidValueError,
     LeaseLostError,
     StepTransactionError,
 )
-from aiocheckpoint.events import AttemptFailed, StepFinished, StepLoaded, StepStarted
+from aiocheckpoint.events import AttemptFailed, StepLoaded, StepStarted
 from aiocheckpoint.handlers._step_transactions import TransactionLostError
 
 if TYPE_CHECKING:
@@ -37,7 +34,6 @@ if TYPE_CHECKING:
     from aiocheckpoint._concurrency.callables import UserFunction
     from aiocheckpoint._engine.context import RunContext, StepProgress
     from aiocheckpoint._model.steps import NamedParts, Step
-    from aiocheckpoint._model.termination import Terminate
 
     _AttemptOnce = Callable[
         [RunContext, Step, NamedParts, StepProgress, dict[str, Any]], Coroutine[Any, Any, None]
@@ -178,7 +174,16 @@ def begin_attempt(
             progress.reports.begin()
     if step.limiter is not None:
         return _attempt_limited, parts
-    return _attempt_within if context.settings.around else _attempt, parts
+    if context.settings.around:
+        return _attempt_within, parts
+    return _attempt if step.executor is None else _attempt_elsewhere(), parts
+
+
+def _attempt_elsewhere() -> _AttemptOnce:
+    # Imported here because most flows have no step with an executor.
+    from aiocheckpoint._engine.sent_attempts import attempt_sent  # noqa: PLC0415
+
+    return attempt_sent
 
 
 async def _attempt(
@@ -209,7 +214,7 @@ async def _attempt(
         try:
             returned = await _called(context, function, state)
         except ENDS_OF_STEPS as end:
-            _check_end(name, step.name, end)
+            check_end(name, step.name, end)
             raise
         except LateCancellationError as error:
             late, returned = error.cancellation, error.result
@@ -217,7 +222,7 @@ async def _attempt(
         if late is not None and name != parts[-1][0]:
             raise late
         if name == "load":
-            context.data.update(_checked_loaded(returned, step))
+            context.data.update(checked_loaded(returned, step.name, step.needs))
             await dispatcher.emit(StepLoaded, **progress.event_fields, seconds=seconds["load"])
         elif name == "step":
             progress.result_ignored = not (
@@ -226,7 +231,7 @@ async def _attempt(
     progress.cancellation = late
     context.header.record_duration(step.name, sum(seconds.values()))
     if dispatcher.is_heard or dispatcher.known or progress.result_ignored:
-        await _emit_finished(context, progress)
+        await emit_finished(context, progress)
 
 
 def _may_be_saved_alone(context: RunContext, progress: StepProgress) -> bool:
@@ -258,7 +263,8 @@ async def _attempt_within(
     """
     facts = {**progress.event_fields, "attempt": progress.attempt}
     event = context.dispatcher.make(StepStarted, **facts)
-    work = _attempt(context, step, parts, progress, state)
+    attempt_once = _attempt if step.executor is None else _attempt_elsewhere()
+    work = attempt_once(context, step, parts, progress, state)
     cancellation = await run_inside_managers(context, "attempt", event, work)
     progress.cancellation = progress.cancellation or cancellation
 
@@ -274,45 +280,3 @@ async def _attempt_limited(
     attempt_once = _attempt_within if context.settings.around else _attempt
     work = attempt_once(context, step, parts, progress, state)
     await hold_limiter(context, step, progress, state, work)
-
-
-async def _emit_finished(context: RunContext, progress: StepProgress) -> None:
-    """Emit that step and saver have returned. The step is done.
-
-    A cancellation that comes from here on is raised behind the snapshot.
-    """
-    facts = {"seconds": progress.seconds, "result_ignored": progress.result_ignored}
-    emission = context.dispatcher.emit(StepFinished, **progress.event_fields, **facts)
-    if progress.cancellation is None:
-        try:
-            await emission
-        except CancelledError as caught:
-            progress.cancellation = caught
-    else:
-        progress.cancellation = await context.backend.shield(emission) or progress.cancellation
-
-
-def _check_end(part: str, step: str, end: Pause | Terminate) -> None:
-    if part != "step":
-        does = "pause a run" if isinstance(end, Pause) else "terminate a run"
-        raise FlowDefinitionError(
-            f"the {'loader' if part == 'load' else 'saver'} of step {step!r} raised "
-            f"{type(end).__name__}, and only a step may {does}. Raise it in the step itself, or in "
-            f"one of its own {'before' if part == 'load' else 'behind'} it.",
-            step=step,
-        ) from end
-
-
-def _checked_loaded(loaded: object, step: Step) -> dict[str, Any]:
-    if not isinstance(loaded, dict):
-        raise InvalidTypeError(
-            f"the loader of step {step.name!r} returned a {type(loaded).__name__}, and a loader "
-            "returns a dict, which is merged into `data`."
-        )
-    absent = [repr(key) for key in step.needs if key not in loaded]
-    if absent:
-        raise InvalidValueError(
-            f"the loader of step {step.name!r} returned a dict without {', '.join(absent)}, and "
-            "needs= says that it brings it. Load it, or take it out of needs=."
-        )
-    return cast("dict[str, Any]", loaded)

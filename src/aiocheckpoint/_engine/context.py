@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, fields, replace
 from threading import RLock
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+from aiocheckpoint._concurrency.executor_pools import ExecutorPools
 from aiocheckpoint._concurrency.loop_signal import LoopSignal
 from aiocheckpoint._engine.cursors import CursorKeeper
 from aiocheckpoint._engine.failures import StepFailure
@@ -82,6 +83,7 @@ class FlowSettings:
         recovered: The runs in progress that recovery has taken.
         work_wanted: Is notified when a run was queued, or made due, in this process.
         listeners: The listeners of the events of all runs in this process.
+        pools: The executors of its steps.
     """
 
     flow: str
@@ -101,6 +103,7 @@ class FlowSettings:
     recovered: RecoveredRuns = field(default_factory=RecoveredRuns)
     work_wanted: LoopSignal = field(default_factory=LoopSignal)
     listeners: Listeners = field(default_factory=Listeners)
+    pools: ExecutorPools = field(default_factory=ExecutorPools)
 
     @property
     def active_runs(self) -> ActiveRuns:

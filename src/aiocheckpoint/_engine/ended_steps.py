@@ -3,17 +3,10 @@
 from __future__ import annotations
 
 import time
-from io import BytesIO
 from typing import TYPE_CHECKING, Any, Self
 
-from aiocheckpoint._snapshot.pickling.serializer import (
-    NotSmallError,
-    UnserializableError,
-    dump,
-    dump_small,
-    load,
-)
-from aiocheckpoint._snapshot.target import MemoryTarget
+from aiocheckpoint._engine.pickled_states import loaded_state, pickled_state
+from aiocheckpoint._snapshot.pickling.serializer import UnserializableError
 
 if TYPE_CHECKING:
     from aiocheckpoint._concurrency.backends import Backend
@@ -50,7 +43,7 @@ class EndedStep:
     ) -> Self | None:
         """Keep a copy of the state. None if it holds a value that cannot be pickled."""
         try:
-            stream = await _pickled(backend, state, modules)
+            stream = await pickled_state(backend, state, modules)
         except UnserializableError:
             return None
         return cls(stream, dict(data), modules)
@@ -62,8 +55,8 @@ class EndedStep:
         with `data`.
         """
         try:
-            if await _pickled(backend, state, self._modules) != self._stream:
-                stored = await backend.run(_loaded, self._stream, self._modules)
+            if await pickled_state(backend, state, self._modules) != self._stream:
+                stored = await backend.run(loaded_state, self._stream, self._modules)
                 state.clear()
                 state.update(stored)
         except Exception:  # noqa: BLE001 - classes of users raise anything when they are loaded
@@ -71,21 +64,3 @@ class EndedStep:
         data.clear()
         data.update(self._data)
         return True
-
-
-async def _pickled(backend: Backend, state: dict[str, Any], modules: StepModules) -> bytes:
-    try:
-        return dump_small(state)
-    except NotSmallError:
-        return await backend.run(_dumped, state, modules)
-
-
-def _dumped(state: dict[str, Any], modules: StepModules) -> bytes:
-    memory = MemoryTarget()
-    dump(state, memory, modules=modules)
-    return memory.getvalue()
-
-
-def _loaded(stream: bytes, modules: StepModules) -> dict[str, Any]:
-    stored: dict[str, Any] = load(BytesIO(stream), modules=modules)
-    return stored

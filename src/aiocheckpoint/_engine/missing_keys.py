@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from aiocheckpoint._engine.context import RunContext, StepProgress
 
-__all__ = ["missing_key_note"]
+__all__ = ["is_missing_key", "missing_key_note"]
 
 _LONGEST_KEY = 200
 
@@ -27,17 +27,9 @@ def missing_key_note(
     The error must be raised by a look-up in `data` itself, in a step that has no loader or whose
     loader was not called.
     """
-    if type(error) is not KeyError or len(error.args) != 1 or progress.loads:
+    if progress.loads or not is_missing_key(error, context.data):
         return None
     key, step = error.args[0], context.steps[progress.index]
-    if not isinstance(key, str) or len(key) > _LONGEST_KEY:
-        return None
-    try:
-        found = key not in context.data and _is_look_up(error.__traceback__, context.data)
-    except Exception:  # noqa: BLE001 - odd sources and objects of users must not hide the error
-        return None
-    if not found:
-        return None
     if step.load is None:
         return (
             f"{MISSING_KEY}{key!r}, and step {step.name!r} has no loader. In a "
@@ -49,6 +41,19 @@ def missing_key_note(
         f"called. @cp.add_step(load=..., needs=({key!r},)) calls it whenever that key is missing, "
         "and load_policy='always' in every run."
     )
+
+
+def is_missing_key(error: BaseException, data: dict[str, Any]) -> bool:
+    """Whether an exception is that of a look-up in `data` itself, of a key that it lacks."""
+    if type(error) is not KeyError or len(error.args) != 1:
+        return False
+    key = error.args[0]
+    if not isinstance(key, str) or len(key) > _LONGEST_KEY:
+        return False
+    try:
+        return key not in data and _is_look_up(error.__traceback__, data)
+    except Exception:  # noqa: BLE001 - odd sources and objects of users must not hide the error
+        return False
 
 
 def _is_look_up(traceback: TracebackType | None, data: dict[str, Any]) -> bool:

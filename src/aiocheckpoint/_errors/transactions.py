@@ -10,17 +10,21 @@ __all__ = ["NotTransactionalError", "StepTransactionError"]
 class NotTransactionalError(CheckpointError, RuntimeError):
     """A step asked for `connection()`, and its snapshots are in no store that has transactions.
 
+    Or the step is executed by an `executor=`.
+
     Attributes:
         path: Where the checkpoint is, without a password.
         step: Name of the step.
     """
 
-    def __init__(self, path: str, step: str) -> None:
+    def __init__(self, path: str, step: str, *, elsewhere: bool = False) -> None:
+        why = f"{path} has none. A PostgreSQL store has it: CheckpointFlow('postgresql://...')"
+        if elsewhere:
+            why = "an executor executes it, far from that connection. Leave executor= out"
         super().__init__(
-            f"step {step!r} asked for the connection that stores its snapshot, and {path} has "
-            "none. A PostgreSQL store has it: CheckpointFlow('postgresql://...'). Elsewhere open "
-            "a connection of your own, and let current_step().idempotency_key be a unique key of "
-            "what the step inserts, as a step may be executed twice."
+            f"step {step!r} asked for the connection that stores its snapshot, and {why}. "
+            "Elsewhere open a connection of your own, and let current_step().idempotency_key be a "
+            "unique key of what the step inserts, as a step may be executed twice."
         )
         self.path = path
         self.step = step

@@ -84,8 +84,11 @@ def _loads(
         wanted = [True] * len(steps)
     else:
         wanted = _checked_list(policy, len(steps))
+    # In an executor `data` begins empty, so the loader of such a step is called always.
     return tuple(
-        wanted[index] and step.load is not None and start <= index < stop
+        (wanted[index] or step.executor is not None)
+        and step.load is not None
+        and start <= index < stop
         for index, step in enumerate(steps)
     )
 

@@ -73,6 +73,9 @@ class Plan(Shown):
             "ignored" under `checkpoint=` and for a new run.
         edited: Names of steps that have run and whose code is another one now. They are not run
             again. Of a flow with more than 100 steps, the last 20 that ran are looked at.
+        executors: For each step of the flow, the name of its `executor=`, such as "a process" or
+            "ProcessPoolExecutor". None for a step that is executed in the process of the run.
+            Empty where there is no such step.
     """
 
     steps: tuple[str, ...]
@@ -95,6 +98,7 @@ class Plan(Shown):
     edited: tuple[str, ...] = ()
     migrates: int | None = None
     returned_step: ReturnedStep = "ignored"
+    executors: tuple[str | None, ...] = ()
 
     @classmethod
     def of_refusal(cls, steps: Steps, error: CheckpointError) -> Self:
@@ -168,6 +172,7 @@ class Plan(Shown):
         lines = [
             f"Starts at {place}, with {SOURCE_WORDS[self.source]}: {self.reason}.",
             f"Runs {_listed(names)}.",
+            *self._executor_lines(),
             *self._loader_lines(),
         ]
         if self.restores_data:
@@ -175,6 +180,15 @@ class Plan(Shown):
         if self.stop < len(self.steps):
             lines.append(f"Stops after {names[-1]!r}. The next run resumes there.")
         return lines
+
+    def _executor_lines(self) -> list[str]:
+        """Which of the steps that run are executed elsewhere."""
+        sent: dict[str, list[str]] = {}
+        span = slice(self.start, self.stop)
+        for name, executor in zip(self.steps[span], self.executors[span], strict=False):
+            if executor is not None:
+                sent.setdefault(executor, []).append(name)
+        return [f"Executes {_listed(names)} in {executor}." for executor, names in sent.items()]
 
     def _loader_lines(self) -> list[str]:
         """Which loaders run, which run if a key is missing then, and which do not."""
@@ -244,6 +258,7 @@ def make_plan(
         reason=start.reason,
         migrates=start.migrates,
         returned_step=start.returned_step,
+        executors=steps.executors,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from aiocheckpoint._concurrency.callables import UserFunction, is_async_callable, unwrap_callable
@@ -14,6 +14,7 @@ from aiocheckpoint._model.checks import LONGEST_NAME
 from aiocheckpoint._model.code_digest import StepCode
 from aiocheckpoint._model.parameters import check_parameter_names
 from aiocheckpoint._model.state_type import Data, StateT
+from aiocheckpoint._model.step_executor import check_sendable, executor_shown
 from aiocheckpoint._model.step_names import StepNames
 from aiocheckpoint.errors import FlowDefinitionError, InvalidTypeError
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from aiocheckpoint._model.header import Header
     from aiocheckpoint._model.limiter import Limiter
     from aiocheckpoint._model.retry import Retry
+    from aiocheckpoint._model.step_executor import StepExecutor
 
 __all__ = [
     "Load",
@@ -64,6 +66,7 @@ class Step:
         retry: Its retry policy, or None.
         needs: Keys of `data` that its loader brings when one of them is missing.
         limiter: Its limiter, or None.
+        executor: The executor that executes it, or None.
         parts: The functions to call, in order, with the names of the parts.
         parts_but_load: The same without the loader.
         code: The code of all parts.
@@ -76,6 +79,7 @@ class Step:
     retry: Retry | None
     needs: tuple[str, ...] = ()
     limiter: Limiter[Any] | None = None
+    executor: StepExecutor | None = None
     parts: NamedParts = field(init=False)
     parts_but_load: NamedParts = field(init=False)
     code: StepCode = field(init=False)
@@ -100,6 +104,15 @@ class Steps(tuple[Step, ...]):  # noqa: SLOT001 - what varies in size has no slo
     def limited(self) -> str | None:
         """Name of the first step with a limiter."""
         return next((step.name for step in self if step.limiter is not None), None)
+
+    @functools.cached_property
+    def executors(self) -> tuple[str | None, ...]:
+        """What executes each step, in words. Empty where the run executes them all itself."""
+        if all(step.executor is None for step in self):
+            return ()
+        return tuple(
+            None if step.executor is None else executor_shown(step.executor) for step in self
+        )
 
     def digests(self, start: int, before: Header | None) -> dict[str, str]:
         """The digests of code that the header of a run has when it starts.
@@ -133,12 +146,14 @@ def make_step(
     timeout: float | None = None,
     needs: tuple[str, ...] = (),
     limiter: Limiter[Any] | None = None,
+    executor: StepExecutor | None = None,
 ) -> Step:
     """Check the functions of a step and put them together.
 
     Raises:
         FlowDefinitionError: One of them is no function, takes other arguments, or is a generator
-            function. Or there is a `timeout`, and one of them is no coroutine function. Or `name`
+            function. Or there is a `timeout`, and one of them is no coroutine function. Or there
+            is an `executor`, and one of them is a coroutine function, or cannot be sent. Or `name`
             is no name.
     """
     run = _make_part("step", function, thread=thread)
@@ -150,8 +165,23 @@ def make_step(
         retry=retry,
         needs=needs,
         limiter=limiter,
+        executor=executor,
     )
+    if executor is not None:
+        _check_elsewhere(step, executor)
     return step if timeout is None else _limited(step, timeout)
+
+
+def _check_elsewhere(step: Step, executor: StepExecutor) -> None:
+    for name, part in step.parts:
+        noun, function = _NOUNS[name], name_of(part.function)
+        if part.on_loop:
+            raise FlowDefinitionError(
+                f"executor= of step {step.name!r} calls sync functions alone, and its {noun} "
+                f"{function!r} is a coroutine function. Leave executor= out, or make it a def.",
+                step=step.name,
+            )
+        check_sendable(executor, noun, function, part.function)
 
 
 def checked_needs(needs: object, load: Load | None) -> tuple[str, ...]:
@@ -186,13 +216,14 @@ def checked_needs(needs: object, load: Load | None) -> tuple[str, ...]:
 def _limited(step: Step, seconds: float) -> Step:
     limited: dict[PartName, UserFunction] = {}
     for name, part in step.parts:
-        _check_stoppable(part, name, step.name)
+        if step.executor is None:  # A process can be killed.
+            _check_stoppable(part, name, step.name)
         limit = StepTimeout(seconds, step.name, name)
         limited[name] = UserFunction(
             part.function, takes_data=part.takes_data, on_loop=part.on_loop, timeout=limit
         )
     load, save = limited.get("load"), limited.get("save")
-    return Step(step.name, limited["step"], load, save, step.retry, step.needs, step.limiter)
+    return replace(step, run=limited["step"], load=load, save=save)
 
 
 def _check_stoppable(part: UserFunction, name: PartName, step: str) -> None:

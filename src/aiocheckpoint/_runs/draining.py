@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from aiocheckpoint._concurrency.backends import AsyncBackend, run_blocking
 from aiocheckpoint._concurrency.executors import AsyncExecutor
 from aiocheckpoint._concurrency.stalls import abandon_if_stalled
-from aiocheckpoint._concurrency.threads import SNAPSHOTS, call_store
+from aiocheckpoint._concurrency.threads import SNAPSHOTS, call_store, run_in_thread
 from aiocheckpoint._concurrency.work_items import WorkItem
 from aiocheckpoint._logging import log_drain_not_noted
 from aiocheckpoint.errors import NoThreadError
@@ -85,6 +85,8 @@ async def close_flow(core: FlowCore, error: BaseException | None) -> None:
         await drain_async(core, None if is_ordinary else _SECONDS_IF_CANCELLED)
         # Not by its answer: runs that an earlier drain left may have ended by now.
         if not core.settings.active_runs.living():
+            if core.settings.pools.are_used:
+                await run_in_thread(core.store_threads, core.settings.pools.close)
             await _close_handler(core)
     finally:
         core.settings.lifespans.close()

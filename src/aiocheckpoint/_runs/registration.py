@@ -8,6 +8,7 @@ from aiocheckpoint._model.checks import checked_timeout
 from aiocheckpoint._model.limiter import checked_limiter
 from aiocheckpoint._model.retry import checked_retry
 from aiocheckpoint._model.state_type import Data, StateT
+from aiocheckpoint._model.step_executor import check_executor
 from aiocheckpoint._model.steps import Load, Save, StepFunction, checked_needs, make_step
 from aiocheckpoint._runs.flow_methods import FlowMethods
 from aiocheckpoint._runs.step_registry import StepSlot
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from aiocheckpoint._model.limiter import Limiter
     from aiocheckpoint._model.retry import Retry
+    from aiocheckpoint._model.step_executor import StepExecutor
 
     class TypedDecorator(Generic[StateT]):
         """The decorators of a flow whose states have a type of their own.
@@ -62,6 +64,7 @@ class StepRegistration(FlowMethods[StateT]):
         retry: int | Retry | None = ...,
         timeout: float | None = ...,
         limiter: Limiter[Data] | None = ...,
+        executor: StepExecutor | None = ...,
     ) -> Callable[[_Function], _Function]: ...
 
     @overload
@@ -79,6 +82,7 @@ class StepRegistration(FlowMethods[StateT]):
         retry: int | Retry | None = ...,
         timeout: float | None = ...,
         limiter: Limiter[StateT] | None = ...,
+        executor: StepExecutor | None = ...,
     ) -> TypedDecorator[StateT]: ...
 
     def add_step(
@@ -95,6 +99,7 @@ class StepRegistration(FlowMethods[StateT]):
         retry: int | Retry | None = None,
         timeout: float | None = None,
         limiter: Limiter[Any] | None = None,
+        executor: StepExecutor | None = None,
     ) -> Any:
         """Make a decorator that registers a function as a step and returns it unchanged.
 
@@ -126,29 +131,55 @@ class StepRegistration(FlowMethods[StateT]):
                 fills `data` again. Needs the extra "retry".
             timeout: The most seconds that the step, its loader and its saver may each take in one
                 attempt. A longer one raises `StepTimeoutError`. All of them must be coroutine
-                functions, because nothing can stop a sync function in its thread.
+                functions, because nothing can stop a sync function in its thread. Or
+                `executor="process"`, whose process is killed.
             limiter: An async context manager, such as `anyio.CapacityLimiter(10)` or
                 `asyncio.Semaphore(10)`, that all runs share, or a function of the state that gives
                 one, such as that of a tenant. It is held for one attempt: loader, step and saver.
                 The wait for it is no part of `timeout`, and ends at once when the run is cancelled
                 or the flow drained. The function is called on the event loop. A limiter of asyncio
                 or anyio belongs to one event loop, and `run` refuses flows with limiters.
+            executor: Executes the loader, the step and the saver elsewhere, in one call, such as
+                those that hold the interpreter. "process" executes them in processes of the flow's
+                own, as many as there are processors. They are spawned at the first use, and end
+                with `async with` or the interpreter. Or an executor of `concurrent.futures`, Dask's
+                `client.get_executor()` included. Or a function that makes one: it is called again
+                when that broke, and what it has made is shut down as the processes are.
+
+                The functions must be sync. Executors with plain pickle find them by their names in
+                a module that the other process imports. The state travels there and back as it is
+                stored, so that values are copies. `data` begins empty there, the loader is called
+                always, and what is left in `data` is dropped. `current_step()` has the key, the
+                attempt and the cursor. Progress comes back while the step runs, on the same
+                machine, and with its end from another one. Exceptions, `Pause` and `Terminate` come
+                back as well, with the traceback of the worker as the cause.
+
+                The loss of a worker is no failure of the step, which is sent again up to three
+                times. A cancellation withdraws a step that has not begun, and waits for one that
+                has. Dask does not say whether one has begun, and is waited for.
 
         Returns:
             The decorator.
 
         Raises:
-            InvalidTypeError, InvalidValueError: `retry`, `timeout`, `needs` or `limiter` is
-                invalid, or `before` and `after` are both given. By the decorator: one of them is
-                no step.
+            InvalidTypeError, InvalidValueError: `retry`, `timeout`, `needs`, `limiter` or
+                `executor` is invalid, or `before` and `after` are both given. By the decorator:
+                one of them is no step.
             MissingExtraError: `retry` is given, and the package `stamina` is not installed.
-            FlowDefinitionError: `needs` is given without a loader. By the decorator: a function
-                is no function, is a generator function, takes other arguments or takes them in
-                another order, or cannot keep a `timeout`, or the name is taken already.
+            FlowDefinitionError: `needs` is given without a loader. Or `executor` is given with
+                `thread=False`, `limiter`, another `timeout` than that of "process", or in a flow
+                with `keep_data=True`. By the decorator: a function is no function, is a generator
+                function, takes other arguments or takes them in another order, cannot keep a
+                `timeout`, or cannot be sent to the executor. Or the name is taken already.
         """
         policy = None if retry is None else checked_retry(retry)
         seconds = None if timeout is None else checked_timeout(timeout)
         keys, limit = checked_needs(needs, load), checked_limiter(limiter)
+        if executor is not None:
+            keep_data = self._core.settings.keep_data
+            check_executor(
+                executor, thread=thread, limiter=limit, timeout=seconds, keep_data=keep_data
+            )
         slot, registry = StepSlot(before, after), self._core.registry
         if load is not None:
             registry.open_decorator(load)
@@ -166,6 +197,7 @@ class StepRegistration(FlowMethods[StateT]):
                 timeout=seconds,
                 needs=keys,
                 limiter=limit,
+                executor=executor,
             )
             registry.put(step, slot, replace=replace)
             return function

@@ -1,0 +1,294 @@
+"""The executors of the steps of a flow: those given, those made by functions, and processes.
+
+What a function has made, and the processes, belong to the flow: they are closed with it, and made
+anew at the next use.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from concurrent.futures import BrokenExecutor
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from aiocheckpoint._concurrency import forks
+from aiocheckpoint._concurrency.sent_calls import SUBMITTING, SubmittedCall
+from aiocheckpoint._concurrency.work_items import WorkItem
+from aiocheckpoint._tracebacks import calls_user_code
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable
+    from concurrent.futures import Executor, Future
+
+    from aiocheckpoint._concurrency.process_pool import ProcessPool
+    from aiocheckpoint._concurrency.step_threads import StepThreads
+    from aiocheckpoint._concurrency.work_items import Threads
+
+    Given = Executor | Callable[[], Executor] | Literal["process"]
+
+__all__ = ["CallPool", "ExecutorPools", "PoolCall", "UnusableExecutorError"]
+
+
+class UnusableExecutorError(Exception):
+    """An executor that takes no calls any more, or gives no futures."""
+
+
+class PoolCall:
+    """A call for a pool.
+
+    Args:
+        function: A function at the top level of a module.
+        argument: Its argument.
+        seconds: The most seconds for each of its parts, or None. Processes of the library's own
+            keep it.
+        apart: Whether it is to have an executor of its own, where one is made for it.
+    """
+
+    __slots__ = ("apart", "argument", "function", "seconds")
+
+    def __init__(
+        self,
+        function: Callable[[Any], Any],
+        argument: object,
+        seconds: float | None = None,
+        *,
+        apart: bool = False,
+    ) -> None:
+        self.function, self.argument = function, argument
+        self.seconds, self.apart = seconds, apart
+
+
+class CallPool(Protocol):
+    """Carries calls out elsewhere."""
+
+    is_cold: bool
+    """Whether nothing has been called there yet, so that the first call may take long to begin."""
+    renews: bool
+    """Whether a lost worker or a broken executor is replaced."""
+
+    @property
+    def pickles_by_name(self) -> bool:
+        """Whether functions are pickled by their names alone. Known once it is warm."""
+        ...
+
+    def warm_up(self) -> None:
+        """Let it start what it needs, blocking.
+
+        Raises:
+            Exception: A function of the user, or the executor, raised it.
+        """
+
+    def item(
+        self, call: PoolCall, loop: asyncio.AbstractEventLoop, step_threads: StepThreads
+    ) -> tuple[Threads, WorkItem[Any]]:
+        """Make the item of a call, and give those who take it."""
+        ...
+
+    def call_here(self, call: PoolCall) -> Any:  # noqa: ANN401
+        """Carry a call out while this thread waits."""
+
+    def close(self) -> None:
+        """Close what belongs to the flow, blocking. The next use makes it anew."""
+
+
+class ExecutorPools:
+    """The pools of one flow, one for each executor that its steps name."""
+
+    def __init__(self) -> None:
+        self._pools: dict[int | str, tuple[object, CallPool]] = {}
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Copy and pickle nothing: a copied flow has pools of its own."""
+        return type(self), ()
+
+    def of(self, given: Given) -> CallPool:
+        """Give the pool of an executor as a step names it."""
+        key = given if isinstance(given, str) else id(given)
+        found = self._pools.get(key)
+        if found is None:
+            pool = _OwnProcesses() if isinstance(given, str) else _GivenExecutor(given)
+            found = self._pools.setdefault(key, (given, pool))  # It is held, as its id is the key.
+        return found[1]
+
+    @property
+    def are_used(self) -> bool:
+        """Whether a step has named an executor."""
+        return bool(self._pools)
+
+    def close(self) -> None:
+        """Close what belongs to the flow, blocking."""
+        for _, pool in list(self._pools.values()):
+            pool.close()
+
+
+class _OwnProcesses:
+    """Processes of the library's own."""
+
+    pickles_by_name = True
+
+    def __init__(self) -> None:
+        self.renews = True
+        self.is_cold = False  # Its processes are started in the threads of the calls.
+        self._pool: ProcessPool | None = None
+        self._process: object = forks.process
+        self._lock = threading.Lock()
+
+    def warm_up(self) -> None:
+        pass
+
+    def item(
+        self, call: PoolCall, loop: asyncio.AbstractEventLoop, step_threads: StepThreads
+    ) -> tuple[Threads, WorkItem[Any]]:
+        # Imported here because most flows have no such step.
+        from aiocheckpoint._concurrency.process_pool import process_count  # noqa: PLC0415
+
+        return step_threads.of_processes(process_count()), WorkItem(self.call_here, (call,), loop)
+
+    def call_here(self, call: PoolCall) -> Any:  # noqa: ANN401
+        return self._taken().call(call.function, call.argument, call.seconds)
+
+    def close(self) -> None:
+        with self._lock:
+            pool, self._pool = self._pool, None
+        if pool is not None and self._process is forks.process:
+            pool.close()
+
+    def _taken(self) -> ProcessPool:
+        from aiocheckpoint._concurrency.process_pool import ProcessPool  # noqa: PLC0415 - as above
+
+        if self._process is not forks.process:  # Those of the parent are none of this process.
+            self._pool, self._process, self._lock = None, forks.process, threading.Lock()
+        with self._lock:
+            if self._pool is None:
+                self._pool = ProcessPool()
+            return self._pool
+
+
+class _GivenExecutor:
+    """An executor that a user has given, or gives by a function.
+
+    Args:
+        given: The executor or the function.
+    """
+
+    def __init__(self, given: Executor | Callable[[], Executor]) -> None:
+        self.is_cold = True
+        self._make: Callable[[], Executor] | None = None
+        self._executor: Executor | None = None
+        if isinstance(given, type) or not callable(getattr(given, "submit", None)):
+            self._make = given  # type: ignore[assignment]  # checked by `check_executor`
+        else:
+            self._executor = given  # type: ignore[assignment]
+        self.renews = self._make is not None
+        self._process: object = forks.process
+        self._lock = threading.Lock()
+
+    @property
+    def pickles_by_name(self) -> bool:
+        # Who has such an executor has imported the module.
+        module = sys.modules.get("concurrent.futures.process")
+        return module is not None and isinstance(self._executor, module.ProcessPoolExecutor)
+
+    def warm_up(self) -> None:
+        self.is_cold = False
+        self._submit(PoolCall(_do_nothing, None))
+
+    def item(
+        self,
+        call: PoolCall,
+        loop: asyncio.AbstractEventLoop,
+        step_threads: StepThreads,
+    ) -> tuple[Threads, WorkItem[Any]]:
+        item = self._item(call, loop)
+        step_threads.note_sent(item)
+        return SUBMITTING, item
+
+    def call_here(self, call: PoolCall) -> Any:  # noqa: ANN401
+        return self._item(call, None).result_here()
+
+    def close(self) -> None:
+        if self._make is None or self._process is not forks.process:
+            return
+        with self._lock:
+            executor, self._executor = self._executor, None
+        self.is_cold = True
+        if executor is not None:
+            executor.shutdown(wait=False)  # A step that hangs there must not keep the flow.
+
+    def _item(self, call: PoolCall, loop: asyncio.AbstractEventLoop | None) -> SubmittedCall:
+        executor = self._take()
+        # The futures of Dask are pending until they end, and a cancelled call runs on there.
+        tells_begin = not type(executor).__module__.startswith("distributed.")
+        return SubmittedCall(partial(self._submit, call), loop, tells_begin=tells_begin)
+
+    def _submit(self, call: PoolCall) -> Future[Any]:
+        if call.apart and self._make is not None:
+            return self._submit_apart(call, self._make)
+        executor = self._take()
+        try:
+            future = executor.submit(call.function, call.argument)
+        except (BrokenExecutor, RuntimeError) as error:
+            if self._make is None:
+                if isinstance(error, BrokenExecutor):
+                    raise
+                raise UnusableExecutorError(str(error)) from error
+            self._drop(executor)
+            future = self._take().submit(call.function, call.argument)
+        return _checked_future(future)
+
+    def _submit_apart(self, call: PoolCall, make: Callable[[], Executor]) -> Future[Any]:
+        executor = _called(make)
+        future = _checked_future(executor.submit(call.function, call.argument))
+        if executor is not self._executor:
+            future.add_done_callback(lambda _: executor.shutdown(wait=False))
+        return future
+
+    def _take(self) -> Executor:
+        if self._process is not forks.process:
+            if self._make is None:
+                raise UnusableExecutorError(
+                    "it belongs to the parent of this forked process. Give executor= a function "
+                    "that makes one"
+                )
+            self._executor, self._process, self._lock = None, forks.process, threading.Lock()
+        with self._lock:
+            if self._executor is None:
+                if self._make is None:
+                    raise AssertionError("an executor that was given is kept")
+                self._executor = _called(self._make)
+            return self._executor
+
+    def _drop(self, executor: Executor) -> None:
+        """Let the next use make another one in place of a broken one."""
+        with self._lock:
+            if self._executor is not executor:
+                return  # Another call has done so.
+            self._executor = None
+        executor.shutdown(wait=False)
+
+
+@calls_user_code
+def _called(make: Callable[[], Executor]) -> Executor:
+    executor = make()
+    if not callable(getattr(executor, "submit", None)):
+        raise UnusableExecutorError(
+            f"the function given as executor= returned a {type(executor).__name__}, and is to "
+            "make an executor of concurrent.futures"
+        )
+    return executor
+
+
+def _checked_future(future: Any) -> Future[Any]:  # noqa: ANN401 - of an executor of a user
+    wanted = ("add_done_callback", "cancel", "cancelled", "done", "result")
+    if not all(callable(getattr(future, name, None)) for name in wanted):
+        raise UnusableExecutorError(
+            f"its submit() gives a {type(future).__name__}, and no future of concurrent.futures"
+        )
+    checked: Future[Any] = future
+    return checked
+
+
+def _do_nothing(_: object) -> None:
+    """What a new executor calls first."""

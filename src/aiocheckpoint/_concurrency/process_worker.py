@@ -1,0 +1,77 @@
+"""A process that executes calls, one after the other, until its parent lets it go.
+
+Each message begins with a byte that says its kind. `note_part` tells the parent which part of a
+call has begun, so that the parent can limit its time.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import threading
+from multiprocessing import parent_process
+from multiprocessing.connection import wait
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
+
+__all__ = ["ANSWER", "PART", "REFUSAL", "note_part", "serve"]
+
+ANSWER = b"a"
+"""The call has returned. The pickled result follows."""
+PART = b"p"
+"""A part of the call has begun. Its name follows, or nothing behind the last part."""
+REFUSAL = b"r"
+"""The function was not called, or its result cannot be pickled. The reason follows."""
+
+_LOOK_SECONDS = 1.0
+_parent: list[Connection] = []
+"""The connection to the parent, in a process of these."""
+
+
+def note_part(part: str) -> None:
+    """Tell the parent that a part of the call begins. Elsewhere it does nothing."""
+    if _parent:
+        _parent[0].send_bytes(PART + part.encode())
+
+
+def serve(connection: Connection) -> None:
+    """Execute the calls that come, until the connection ends.
+
+    Ctrl-C at a terminal reaches all processes there. What it means, the parent decides.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, name="aiocheckpoint-parent", daemon=True).start()
+    _parent.append(connection)
+    while True:
+        try:
+            request = connection.recv_bytes()
+        except (EOFError, OSError):
+            return
+        answer = _answer(request)
+        del request
+        try:
+            connection.send_bytes(answer)
+        except OSError:
+            return  # Nobody waits for it.
+
+
+def _answer(request: bytes) -> bytes:
+    try:
+        function, argument = pickle.loads(request)  # noqa: S301 - from the parent
+        return ANSWER + pickle.dumps(function(argument), 5)
+    except BaseException as error:  # noqa: BLE001 - the parent hears of it
+        return REFUSAL + f"{type(error).__name__}: {error}".encode(errors="replace")
+
+
+def _end_with_parent() -> None:
+    """End the process when its parent has died, so that no step goes on behind a lost run."""
+    parent = parent_process()
+    if parent is None:
+        return
+    # A forked child of the parent may keep its sentinel open.
+    while not wait([parent.sentinel], timeout=_LOOK_SECONDS) and os.getppid() == parent.pid:
+        pass
+    os._exit(1)

@@ -1,0 +1,286 @@
+"""An attempt at a step with `executor=`: one call elsewhere, in place of one for each part."""
+
+from __future__ import annotations
+
+import logging
+import pickle
+from concurrent.futures import BrokenExecutor
+from io import BytesIO
+from typing import TYPE_CHECKING, Any, NoReturn, cast
+
+from aiocheckpoint._concurrency.call_errors import CallRefusedError, PartTimeoutError
+from aiocheckpoint._concurrency.executor_pools import PoolCall
+from aiocheckpoint._concurrency.executors import call_enveloped
+from aiocheckpoint._concurrency.sent_calls import is_loss
+from aiocheckpoint._concurrency.threads import LateCancellationError
+from aiocheckpoint._engine.context import DrainedError
+from aiocheckpoint._engine.pickled_states import loaded_state, pickled_state
+from aiocheckpoint._engine.sent_progress import SentProgress
+from aiocheckpoint._engine.sent_step import SentPart, SentStep, execute_step, unloadable_keys
+from aiocheckpoint._engine.step_events import emit_finished
+from aiocheckpoint._logging import RunPlace, log
+from aiocheckpoint._model.termination import ENDS_OF_STEPS
+from aiocheckpoint._snapshot.pickling.serializer import UnserializableError, load
+from aiocheckpoint._tracebacks import calls_user_code
+from aiocheckpoint.errors import (
+    ExecutorError,
+    StepTimeoutError,
+    UnserializableStateError,
+    WorkerLostError,
+)
+from aiocheckpoint.events import StepLoaded, StepStarted
+
+if TYPE_CHECKING:
+    from asyncio import CancelledError
+
+    from aiocheckpoint._engine.context import RunContext, StepProgress
+    from aiocheckpoint._engine.sent_step import SentError, StepAnswer
+    from aiocheckpoint._model.steps import NamedParts, Step
+    from aiocheckpoint._snapshot.pickling.names import StepModules
+
+__all__ = ["attempt_sent"]
+
+_MOST_LOSSES = 3
+"""A step is sent so often again whose worker was lost under it."""
+_MOST_BREAKS = 30
+"""So often again, where the pool broke before the step had begun."""
+_PAUSE_SECONDS = 0.1
+"""Before it is sent again, and until the progress of the lost worker has come in."""
+_LOSSES_TO_STAND_APART = 2
+"""A step that has lost so many workers gets an executor of its own, so that it harms no other."""
+
+
+async def attempt_sent(
+    context: RunContext,
+    step: Step,
+    parts: NamedParts,
+    progress: StepProgress,
+    state: dict[str, Any],
+) -> None:
+    """Execute the loader, the step and the saver elsewhere, in one call.
+
+    Args:
+        context: The run.
+        step: The step.
+        parts: Its parts, all of which are called.
+        progress: The position in the step, updated on the way.
+        state: The state, which is changed once the step has ended well.
+    """
+    dispatcher = context.dispatcher
+    if dispatcher.is_heard or dispatcher.known:
+        await dispatcher.emit(StepStarted, **progress.event_fields, attempt=progress.attempt)
+    progress.part = "step"
+    answer, late = await _Sending(context, step, parts, progress).answer(state)
+    progress.seconds.update(answer.seconds)
+    if answer.part is not None:
+        _raise(context, step, answer, progress, late)
+    await _take_state(context, step, answer, progress, state)
+    progress.cancellation = late
+    if "load" in answer.seconds and late is None:
+        await dispatcher.emit(StepLoaded, **progress.event_fields, seconds=answer.seconds["load"])
+    progress.result_ignored = answer.result_ignored
+    context.header.record_duration(step.name, sum(answer.seconds.values()))
+    if dispatcher.is_heard or dispatcher.known or progress.result_ignored:
+        await emit_finished(context, progress)
+
+
+class _Sending:
+    """Sends one attempt at a step, again where its worker is lost.
+
+    Args:
+        context: The run.
+        step: The step.
+        parts: The parts to call.
+        progress: The position in the step.
+    """
+
+    def __init__(
+        self, context: RunContext, step: Step, parts: NamedParts, progress: StepProgress
+    ) -> None:
+        if step.executor is None:
+            raise AssertionError(step.name)
+        self._context, self._step, self._progress = context, step, progress
+        self._pool = context.settings.pools.of(step.executor)
+        self._parts = tuple(SentPart(name, part.function, part.takes_data) for name, part in parts)
+        limit = step.run.timeout
+        self._seconds = None if limit is None else limit.seconds
+        self._losses = self._breaks = 0
+
+    async def answer(self, state: dict[str, Any]) -> tuple[StepAnswer, CancelledError | None]:
+        """Send the step, and give its answer, and a cancellation that came meanwhile.
+
+        Raises:
+            WorkerLostError: Its workers were lost again and again.
+            ExecutorError: The executor does not execute it.
+            StepTimeoutError: A part took too long.
+            DrainedError: The flow is being drained, and its worker was lost.
+        """
+        context = self._context
+        try:
+            stream = await pickled_state(context.backend, state, context.settings.modules)
+        except UnserializableError as error:
+            raise ExecutorError(self._step.name, f"the state cannot be sent: {error}") from error
+        while True:
+            channel = SentProgress(self._progress)
+            try:
+                if self._pool.is_cold:
+                    await context.backend.run(self._pool.warm_up)
+                answer: StepAnswer = await self._send(self._sent(stream, channel))
+            except LateCancellationError as late:
+                return self._heard(cast("StepAnswer", late.result), channel), late.cancellation
+            except Exception as error:  # noqa: BLE001 - executors of users raise anything
+                await self._settle(error, channel)
+            else:
+                return self._heard(answer, channel), None
+            finally:
+                channel.close()
+
+    async def _send(self, sent: SentStep) -> Any:  # noqa: ANN401 - a `StepAnswer`
+        context = self._context
+        apart = self._losses >= _LOSSES_TO_STAND_APART
+        call = PoolCall(execute_step, sent, self._seconds, apart=apart)
+        context.active_run.allow_interruption()
+        try:
+            return await context.backend.executor.send(self._pool, call)
+        finally:
+            context.active_run.is_interruptible = False
+
+    def _sent(self, stream: bytes, channel: SentProgress) -> SentStep:
+        context, progress = self._context, self._progress
+        facts = progress.current.facts
+        if facts is None:
+            raise AssertionError(progress.step)
+        # A process that cannot load a function dies of it, unless it is loaded in the call.
+        parts = pickle.dumps(self._parts, 5) if self._pool.pickles_by_name else self._parts
+        return SentStep(
+            *(parts, stream, facts),
+            needs=self._step.needs,
+            cursor=None if progress.reports is None else progress.reports.cursor,
+            channel=channel,
+            location=context.run_store.location,
+        )
+
+    def _heard(self, answer: StepAnswer, channel: SentProgress) -> StepAnswer:
+        """Take over the progress that came with the answer."""
+        channel.take_over(answer.latest, answer.cursor)
+        return answer
+
+    async def _settle(self, error: Exception, channel: SentProgress) -> None:
+        """Wait until the step may be sent again, or raise what ends the attempt."""
+        name = self._step.name
+        if isinstance(error, PartTimeoutError) and self._seconds is not None:
+            self._progress.part = error.part
+            raise StepTimeoutError(name, error.part, self._seconds) from None
+        if not is_loss(error):
+            raise ExecutorError(name, _problem_of(error)) from error
+        if isinstance(error, BrokenExecutor) and not self._pool.renews:
+            raise ExecutorError(
+                name,
+                f"it is broken ({error}). Give executor= a function that makes one, or 'process', "
+                "so that a lost process is replaced",
+            ) from error
+        has_begun = channel.has_begun or not isinstance(error, BrokenExecutor)
+        self._losses += has_begun
+        self._breaks += not has_begun
+        if self._losses > _MOST_LOSSES or self._breaks > _MOST_BREAKS:
+            lost = self._losses + self._breaks
+            raise WorkerLostError(self._context.run_id, lost, step=name) from error
+        self._tell_loss(error)
+        await self._context.active_run.sleep(self._context.backend, _PAUSE_SECONDS)
+        if self._context.active_run.stop_requested:
+            raise DrainedError from error
+
+    def _tell_loss(self, error: Exception) -> None:
+        settings, progress = self._context.settings, self._progress
+        place = RunPlace(settings.flow, self._context.run_id, progress.step, progress.attempt)
+        words = "The worker of step %r was lost, and the step is sent again: %s"
+        log(logging.WARNING, place, words, progress.step, str(error) or type(error).__name__)
+
+
+def _problem_of(error: Exception) -> str:
+    if isinstance(error, (CallRefusedError, pickle.PicklingError, AttributeError, TypeError)):
+        return (
+            f"the step cannot be sent ({type(error).__name__}: {error}). Put its functions at the "
+            "top level of a module that the worker can import"
+        )
+    return str(error) or type(error).__name__
+
+
+async def _take_state(
+    context: RunContext,
+    step: Step,
+    answer: StepAnswer,
+    progress: StepProgress,
+    state: dict[str, Any],
+) -> None:
+    """Give the run the state that has come back, in its own dict."""
+    if answer.state is None:
+        raise AssertionError(step.name)
+    modules = context.settings.modules
+    try:
+        made = await context.backend.run(loaded_state, answer.state, modules)
+    except Exception as error:
+        progress.part = "snapshot"
+        offenders = unloadable_keys(answer.state, modules)
+        raise UnserializableStateError(step.name, offenders) from error
+    state.clear()
+    state.update(made)
+
+
+def _raise(
+    context: RunContext,
+    step: Step,
+    answer: StepAnswer,
+    progress: StepProgress,
+    late: CancelledError | None,
+) -> NoReturn:
+    """Raise what the step has raised, or the error of a state that cannot be sent."""
+    if answer.error is not None:
+        progress.part = answer.part or "step"
+        error = _rebuilt(answer.error, step.name, context.settings.modules)
+    elif answer.part == "arrival":
+        found = "; ".join(f"{path}: {reason}" for path, reason in answer.offenders)
+        error = ExecutorError(
+            step.name,
+            f"the step cannot be loaded there. {found}. Put what is missing into a module that "
+            "the worker can import",
+        )
+    else:
+        progress.part = "snapshot"
+        error = UnserializableStateError(step.name, answer.offenders)
+    if late is not None:
+        raise late from error
+    call_enveloped(_raise_error, error)
+    raise AssertionError(step.name)
+
+
+@calls_user_code
+def _raise_error(error: BaseException) -> NoReturn:
+    raise error
+
+
+class _WorkerTraceback(Exception):  # noqa: N818 - named for what is printed
+    """The traceback in the worker, as the cause of the exception here."""
+
+    def __str__(self) -> str:
+        return f'\n"""\n{self.args[0]}"""'
+
+
+def _rebuilt(sent: SentError, step: str, modules: StepModules) -> BaseException:
+    """Rebuild an exception of the step. An error of ours where that is impossible."""
+    error: BaseException | None = None
+    if sent.stream is not None:
+        try:
+            error = load(BytesIO(sent.stream), modules=modules)
+        except Exception:  # noqa: BLE001 - classes of users raise anything when they are loaded
+            error = None
+    if error is None:
+        error = ExecutorError(
+            step, f"it raised {sent.kind}, which cannot be sent back. The cause is its traceback"
+        )
+    for note in sent.notes:
+        if note not in getattr(error, "__notes__", ()):
+            error.add_note(note)
+    if not isinstance(error, ENDS_OF_STEPS):
+        error.__cause__ = _WorkerTraceback(sent.text)
+    return error

@@ -1,0 +1,293 @@
+"""A step that is sent to an executor: what travels there, is executed there, and travels back.
+
+`execute_step` is called in the worker. It raises nothing, so that an exception of the executor is
+never one of the step.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import inspect
+import pickle
+import time
+import traceback
+from io import BytesIO
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+
+from aiocheckpoint._concurrency.process_worker import note_part
+from aiocheckpoint._engine.missing_keys import is_missing_key
+from aiocheckpoint._engine.pickled_states import dumped_state, loaded_state
+from aiocheckpoint._engine.sent_progress import DistantReports
+from aiocheckpoint._model.current_step import CURRENT, StepInProgress
+from aiocheckpoint._model.failure_texts import MISSING_KEY
+from aiocheckpoint._model.part_checks import check_end, checked_loaded
+from aiocheckpoint._model.termination import ENDS_OF_STEPS
+from aiocheckpoint._snapshot.pickling.diagnosis import find_unserializable, path_of
+from aiocheckpoint._snapshot.pickling.lost_keys import load_what_loads
+from aiocheckpoint._snapshot.pickling.names import StepModules
+from aiocheckpoint._snapshot.pickling.serializer import (
+    NotSmallError,
+    UnserializableError,
+    dump,
+    dump_small,
+    load,
+)
+from aiocheckpoint._snapshot.target import MemoryTarget
+from aiocheckpoint._tracebacks import calls_user_code, user_frames
+from aiocheckpoint.errors import FlowDefinitionError, NotTransactionalError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from aiocheckpoint._engine.sent_progress import ProgressChannel
+    from aiocheckpoint._model.current_step import StepConnection, StepReports
+
+__all__ = ["SentError", "SentPart", "SentStep", "StepAnswer", "execute_step", "unloadable_keys"]
+
+
+class SentPart(NamedTuple):
+    """A function of a step. Executors pickle it in their own way.
+
+    Attributes:
+        name: "load", "step" or "save".
+        function: The function.
+        takes_data: Whether it is called with `(state, data)`.
+    """
+
+    name: str
+    function: Callable[..., Any]
+    takes_data: bool
+
+
+class SentStep:
+    """A step on its way to a worker. One object, since engines look into tuples.
+
+    Args:
+        parts: The functions to call, or these pickled.
+        state: The state, pickled.
+        facts: The fields of `CurrentStep`.
+        needs: Keys that the loader brings.
+        cursor: The cursor of an earlier attempt, or None.
+        channel: Takes its progress.
+        location: Where the checkpoint is, for messages.
+    """
+
+    __slots__ = ("channel", "cursor", "facts", "location", "needs", "parts", "state")
+
+    def __init__(
+        self,
+        parts: tuple[SentPart, ...] | bytes,
+        state: bytes,
+        facts: tuple[str, str | None, int, str, int],
+        *,
+        needs: tuple[str, ...],
+        cursor: str | None,
+        channel: ProgressChannel,
+        location: str,
+    ) -> None:
+        self.parts, self.state, self.facts, self.needs = parts, state, facts, needs
+        self.cursor, self.channel, self.location = cursor, channel, location
+
+
+class SentError(NamedTuple):
+    """An exception on its way back.
+
+    Attributes:
+        stream: The exception, pickled. None where it cannot be.
+        notes: Its notes.
+        kind: The name of its type.
+        text: Its text with its traceback.
+    """
+
+    stream: bytes | None
+    notes: tuple[str, ...]
+    kind: str
+    text: str
+
+
+class StepAnswer(NamedTuple):
+    """How a step has ended. Plain values, which any executor gives back.
+
+    Attributes:
+        part: The part that broke: "arrival" where the state cannot be loaded there, or "snapshot"
+            where it cannot be sent back. None where nothing broke.
+        seconds: How long each part took that has returned.
+        state: The state behind the step, pickled. None where something broke.
+        error: What the step raised, or None.
+        offenders: Paths of values that cannot be sent, with the reasons.
+        result_ignored: Whether the step returned a value that is not kept.
+        latest: What it has said last of its progress. None where the run knows that.
+        cursor: Its last cursor, or None.
+    """
+
+    part: str | None
+    seconds: dict[str, float]
+    state: bytes | None = None
+    error: SentError | None = None
+    offenders: tuple[tuple[str, str], ...] = ()
+    result_ignored: bool = False
+    latest: tuple[float, float | None, str | None] | None = None
+    cursor: str | None = None
+
+
+def execute_step(sent: SentStep) -> StepAnswer:
+    """Execute a step, in a worker, and give back how it ended."""
+    return contextvars.copy_context().run(_execute, sent)
+
+
+def _execute(sent: SentStep) -> StepAnswer:
+    sent.channel.begin()
+    work = _StepElsewhere(sent)
+    CURRENT.set(work.current)
+    try:
+        answer = work.execute()
+    finally:
+        work.current.end()
+    reports = work.reports
+    if isinstance(reports, DistantReports):
+        answer = answer._replace(latest=reports.latest, cursor=reports.cursor)
+    return answer
+
+
+class _StepElsewhere:
+    """A step that is executed in a worker. It is the one that `current_step()` gives there.
+
+    Args:
+        sent: The step.
+    """
+
+    def __init__(self, sent: SentStep) -> None:
+        self.reports: StepReports | None = None
+        self._sent, self._seconds = sent, dict[str, float]()
+        self._part, self._data = "", dict[str, Any]()
+        self._parts: tuple[SentPart, ...] = () if isinstance(sent.parts, bytes) else sent.parts
+        self._modules = StepModules()
+        self._result_ignored = False
+        self.current = StepInProgress()
+        self.current.facts, self.current.reporting = sent.facts, self
+        if sent.cursor is not None:
+            self.make_reports()
+
+    def make_reports(self) -> StepReports:
+        """Make what takes its progress. Another thread that comes at once makes the same."""
+        reports = self.reports = self.reports or self._sent.channel.open(self._sent.cursor)
+        return reports
+
+    def connection(self) -> StepConnection:
+        """Refuse a connection: the transaction of a snapshot is in the process of the run."""
+        raise NotTransactionalError(self._sent.location, self._sent.facts[3], elsewhere=True)
+
+    def execute(self) -> StepAnswer:
+        """Call the parts."""
+        try:
+            if isinstance(self._sent.parts, bytes):
+                self._parts = pickle.loads(self._sent.parts)  # noqa: S301 - from the run
+            for part in self._parts:
+                self._modules.note(part.function)
+        except Exception as error:  # noqa: BLE001 - modules of users raise anything
+            return self._not_arrived(("its functions", f"{type(error).__name__}: {error}"))
+        try:
+            state = loaded_state(self._sent.state, self._modules)
+        except Exception:  # noqa: BLE001 - classes of users raise anything when they are loaded
+            return self._not_arrived(*unloadable_keys(self._sent.state, self._modules))
+        try:
+            for part in self._parts:
+                self._call(part, state)
+            note_part("")
+        except BaseException as error:  # noqa: BLE001 - raised in the process of the run
+            self._note_missing_key(error)
+            return StepAnswer(self._part, self._seconds, error=_sent_error(error))
+        return self._ended(state)
+
+    def _not_arrived(self, *offenders: tuple[str, str]) -> StepAnswer:
+        return StepAnswer("arrival", self._seconds, offenders=offenders)
+
+    def _call(self, part: SentPart, state: dict[str, Any]) -> None:
+        self._part = part.name
+        note_part(part.name)
+        began = time.perf_counter()
+        try:
+            returned = _called(part, state, self._data)
+        except ENDS_OF_STEPS as end:
+            check_end(part.name, self._sent.facts[3], end)
+            raise
+        if inspect.isawaitable(returned):
+            self._refuse_awaitable(part, returned)
+        self._seconds[part.name] = time.perf_counter() - began
+        if part.name == "load":
+            needs = self._sent.needs
+            self._data.update(checked_loaded(returned, self._sent.facts[3], needs))
+        elif part.name == "step":
+            kept = returned is None or returned is state or returned is self._data
+            self._result_ignored = not kept
+
+    def _refuse_awaitable(self, part: SentPart, returned: object) -> NoReturn:
+        if inspect.iscoroutine(returned):
+            returned.close()
+        step = self._sent.facts[3]
+        raise FlowDefinitionError(
+            f"the part {part.name!r} of step {step!r} returned an awaitable, and an executor calls "
+            "sync functions alone. Leave executor= out, or make it a sync function.",
+            step=step,
+        )
+
+    def _note_missing_key(self, error: BaseException) -> None:
+        has_loader = any(part.name == "load" for part in self._parts)
+        if not has_loader and is_missing_key(error, self._data):
+            error.add_note(
+                f"{MISSING_KEY}{error.args[0]!r}: it begins empty in an executor, and step "
+                f"{self._sent.facts[3]!r} has no loader. Add one with @cp.add_step(load=...), or "
+                "let an earlier step put the value into the state."
+            )
+
+    def _ended(self, state: dict[str, Any]) -> StepAnswer:
+        offenders: tuple[tuple[str, str], ...] = ()
+        stream = None
+        try:
+            stream = dump_small(state)
+        except NotSmallError:
+            try:
+                stream = dumped_state(state, self._modules)
+            except UnserializableError as error:
+                offenders = find_unserializable(state, modules=self._modules) or (
+                    ("state", str(error)),
+                )
+        part = None if stream is not None else "snapshot"
+        ignored = self._result_ignored
+        return StepAnswer(part, self._seconds, stream, offenders=offenders, result_ignored=ignored)
+
+
+@calls_user_code
+def _called(part: SentPart, state: dict[str, Any], data: dict[str, Any]) -> object:
+    return part.function(state, data) if part.takes_data else part.function(state)
+
+
+def _sent_error(error: BaseException) -> SentError:
+    kind = f"{type(error).__module__}.{type(error).__qualname__}"
+    try:
+        notes = tuple(map(str, getattr(error, "__notes__", ())))
+        lines = traceback.format_exception(type(error), error, user_frames(error))
+        text = "".join(lines)
+    except Exception as second:  # noqa: BLE001 - methods of a user's class raise anything
+        notes, text = (), f"<no text: {type(second).__name__}>"
+    return SentError(_pickled_error(error), notes, kind, text)
+
+
+def _pickled_error(error: BaseException) -> bytes | None:
+    """Pickle an exception. None if it cannot be, or would not load again."""
+    memory = MemoryTarget()
+    try:
+        dump(error, memory)
+        loads = isinstance(load(memory.read_back()), type(error))
+    except Exception:  # noqa: BLE001 - classes of users raise anything when they are loaded
+        return None
+    return memory.getvalue() if loads else None
+
+
+def unloadable_keys(stream: bytes, modules: StepModules) -> tuple[tuple[str, str], ...]:
+    """Find the keys of a state whose values cannot be loaded here, with the reasons."""
+    try:
+        _, lost = load_what_loads(BytesIO(stream), None, modules, code=True)
+    except Exception as error:  # noqa: BLE001 - as above
+        return (("state", type(error).__name__),)
+    return tuple((path_of(key), reason) for key, reason in lost.items())

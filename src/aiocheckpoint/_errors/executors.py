@@ -1,0 +1,23 @@
+"""The error of steps that an executor cannot execute."""
+
+from __future__ import annotations
+
+from aiocheckpoint._errors.root import CheckpointError
+
+__all__ = ["ExecutorError"]
+
+
+class ExecutorError(CheckpointError, RuntimeError):
+    """The executor of a step did not execute it, or could not give back how it ended.
+
+    The step's own exceptions come out as they are. The cause is the error of the executor.
+
+    Attributes:
+        step: Name of the step.
+        problem: The reason, with the remedy.
+    """
+
+    def __init__(self, step: str, problem: str) -> None:
+        super().__init__(f"the executor of step {step!r}: {problem}")
+        self.step = step
+        self.problem = problem

@@ -1,0 +1,145 @@
+"""A worker that is lost under a step is not the failure of its run."""
+
+from __future__ import annotations
+
+import logging
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import sent_steps
+from support import Runner
+
+from aiocheckpoint import CheckpointFlow, ExecutorError, WorkerLostError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from concurrent.futures import Executor
+    from pathlib import Path
+
+
+@pytest.fixture(params=["made", "process"])
+def renewed(request: pytest.FixtureRequest, make_pool: Callable[[], Executor]) -> Any:  # noqa: ANN401
+    """Give a function that makes pools, and the word for processes of the flow's own."""
+    return make_pool if request.param == "made" else "process"
+
+
+@pytest.fixture
+def flow(tmp_path: Path) -> Iterator[Callable[..., CheckpointFlow]]:
+    """Give a function that makes a flow of one step, whose pools are closed at the end."""
+    made: list[CheckpointFlow] = []
+
+    def make(step: Callable[[dict[str, Any]], None], executor: Any) -> CheckpointFlow:  # noqa: ANN401
+        cp = CheckpointFlow(tmp_path / "runs/", name="orders", fsync=False)
+        cp.add_step(name="step", executor=executor)(step)
+        made.append(cp)
+        return cp
+
+    yield make
+    for cp in made:
+        cp._core.settings.pools.close()  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+
+
+def test_killed_step_is_sent_again(
+    renewed: Any,  # noqa: ANN401
+    flow: Callable[..., CheckpointFlow],
+    runner: Runner,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Its run ends, at the same attempt, and the log tells of the loss."""
+    cp = flow(sent_steps.die, renewed)
+    given = runner(cp, {"mark": str(tmp_path / "mark")}, run_id="order-1")
+    assert given["attempt"] == 1
+    header = cp.handler.header("order-1")
+    assert (header.status, header.failure) == ("finished", None)
+    told = [one for one in caplog.records if one.levelno == logging.WARNING]
+    assert [one.getMessage().partition(":")[0] for one in told] == [
+        "The worker of step 'step' was lost, and the step is sent again"
+    ]
+    assert [(one.run_id, one.step) for one in told] == [("order-1", "step")]  # type: ignore[attr-defined]
+
+
+def test_step_that_always_kills(
+    renewed: Any,  # noqa: ANN401
+    flow: Callable[..., CheckpointFlow],
+    runner: Runner,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """An error of ours ends its run, which is recorded as failed."""
+    caplog.set_level(logging.CRITICAL, "aiocheckpoint")
+    cp = flow(sent_steps.die, renewed)
+    with pytest.raises(WorkerLostError) as caught:
+        runner(cp, {"always": True}, run_id="order-1")
+    assert (caught.value.run_id, caught.value.step) == ("order-1", "step")
+    assert caught.value.losses == 4
+    assert cp.handler.header("order-1").status == "failed"
+
+
+async def test_neighbours_of_a_killer(
+    renewed: Any,  # noqa: ANN401
+    flow: Callable[..., CheckpointFlow],
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A step that kills its process each time ends its own run, and none beside it."""
+    caplog.set_level(logging.CRITICAL, "aiocheckpoint")
+    cp = flow(sent_steps.die, renewed)
+    (tmp_path / "mark").touch()  # Nobody else is killed.
+    good = {"mark": str(tmp_path / "mark"), "seconds": 0.01}
+    states = [(f"order-{number}", dict(good, always=number == 7)) for number in range(40)]
+    failed: dict[str | None, Exception | None] = {}
+    async with cp:
+        async for result in cp.amap(states, limit=40):
+            if result.error is not None:
+                failed[result.run_id] = result.error
+    assert list(failed) == ["order-7"]
+    assert isinstance(failed["order-7"], WorkerLostError)
+
+
+def test_broken_executor_is_not_renewed(
+    flow: Callable[..., CheckpointFlow],
+    runner: Runner,
+    pools: object,
+    tmp_path: Path,
+) -> None:
+    """A pool that was given as it is stays broken, and the error says what to give."""
+    with ProcessPoolExecutor(1, mp_context=get_context("fork")) as pool:
+        cp = flow(sent_steps.die, pool)
+        with pytest.raises(ExecutorError, match="Give executor= a function that makes one"):
+            runner(cp, {"mark": str(tmp_path / "mark")}, run_id="order-1")
+        assert cp.handler.header("order-1").status == "failed"
+
+
+def test_pool_that_never_begins(
+    flow: Callable[..., CheckpointFlow],
+    pools: object,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A pool whose workers die before any step begins is given up."""
+    caplog.set_level(logging.CRITICAL)
+    monkeypatch.setattr("aiocheckpoint._engine.sent_attempts._MOST_BREAKS", 2)
+
+    def broken() -> Executor:
+        context = get_context("fork")
+        return ProcessPoolExecutor(1, context, initializer=sent_steps.interrupt, initargs=({},))
+
+    cp = flow(sent_steps.charge, broken)
+    with pytest.raises(WorkerLostError):
+        cp.run({}, run_id="order-1")
+
+
+def test_cursor_of_a_killed_worker(
+    renewed: Any,  # noqa: ANN401
+    flow: Callable[..., CheckpointFlow],
+    runner: Runner,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The step goes on with the cursor that had come back."""
+    caplog.set_level(logging.CRITICAL, "aiocheckpoint")
+    cp = flow(sent_steps.die_behind_cursor, renewed)
+    given = runner(cp, {"mark": str(tmp_path / "mark")}, run_id="order-1")
+    assert given["cursor"] == {"page": 3}
