@@ -123,6 +123,7 @@ def _parts(core: FlowCore) -> Iterator[tuple[str, str | None, object]]:
             yield _NOUNS[part].format(repr(step.name)), step.name, function.function
         yield f"retry= of step {step.name!r}", step.name, step.retry
         yield f"limiter= of step {step.name!r}", step.name, step.limiter
+        yield f"executor= of step {step.name!r}", step.name, step.executor
     settings = core.settings
     yield "hooks=", None, settings.hooks
     yield "around=", None, settings.around

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import sent_steps
-from support import Runner
 
 from aiocheckpoint import CheckpointFlow, ExecutorError, WorkerLostError
 
@@ -17,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from concurrent.futures import Executor
     from pathlib import Path
+
+    from support import Runner
 
 
 @pytest.fixture(params=["made", "process"])
@@ -89,7 +90,7 @@ async def test_neighbours_of_a_killer(
     (tmp_path / "mark").touch()  # Nobody else is killed.
     good = {"mark": str(tmp_path / "mark"), "seconds": 0.01}
     states = [(f"order-{number}", dict(good, always=number == 7)) for number in range(40)]
-    failed: dict[str | None, Exception | None] = {}
+    failed: dict[str | None, BaseException] = {}
     async with cp:
         async for result in cp.amap(states, limit=40):
             if result.error is not None:

@@ -35,10 +35,10 @@ def test_state_there_and_back(executor: Executor, runner: Runner, tmp_path: Path
     load, save = sent_steps.load_rows, sent_steps.save_rows
     cp.add_step(load, save, executor=executor)(sent_steps.use_rows)
     cp.add_step(executor=executor)(sent_steps.charge)
-    given = {"n": 4}
+    given: dict[str, Any] = {"n": 4}
     assert runner(cp, given) is given
     assert (given["sum"], given["data"]) == (6, ["rows"])
-    assert (given["saves"], given["saved"]) == (1, "behind 1")  # type: ignore[comparison-overlap]
+    assert (given["saves"], given["saved"]) == (1, "behind 1")
     assert given["loads"] == 1
     assert given["attempt"] == 1
     elsewhere = given["process"] != os.getpid()
@@ -76,7 +76,7 @@ async def test_two_hundred_runs_at_once(kind: str, pools: Any, tmp_path: Path) -
     charges = tmp_path / "charges"
     charges.mkdir()
     cp = CheckpointFlow(f"sqlite:///{tmp_path}/runs.db", name="orders", fsync=False)
-    executor = "process" if kind == "process" else pools.of(kind)
+    executor: Any = "process" if kind == "process" else pools.of(kind)
     for name in ("pay", "ship"):
         cp.add_step(name=name, executor=executor)(sent_steps.charge)
     keys: set[str] = set()
@@ -196,7 +196,7 @@ def test_loader_may_not_pause(forked: Executor, tmp_path: Path) -> None:
 def test_value_that_cannot_come_back(kind: str, pools: Any, runner: Runner, tmp_path: Path) -> None:  # noqa: ANN401
     """The error names the key, and the stored state is that on entry."""
     cp = CheckpointFlow(tmp_path / "run.pkl")
-    executor = "process" if kind == "process" else pools.of(kind)
+    executor: Any = "process" if kind == "process" else pools.of(kind)
     cp.add_step(executor=executor)(sent_steps.leave_lock)
     with pytest.raises(UnserializableStateError) as caught:
         runner(cp, {"n": 1})
