@@ -44,13 +44,15 @@ def check_executor(
     timeout: float | None,
     keep_data: bool,
 ) -> None:
-    """Check an executor, and the other options of its step.
+    """Check an executor, if there is one, and the other options of its step.
 
     Raises:
         InvalidTypeError: It is neither an executor nor callable.
         InvalidValueError: It is another word than "process".
         FlowDefinitionError: An option is given that does nothing elsewhere.
     """
+    if executor is None:
+        return
     if isinstance(executor, str):
         if executor != OWN_PROCESSES:
             raise InvalidValueError(

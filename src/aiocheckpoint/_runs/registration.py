@@ -175,22 +175,15 @@ class StepRegistration(FlowMethods[StateT]):
         policy = None if retry is None else checked_retry(retry)
         seconds = None if timeout is None else checked_timeout(timeout)
         keys, limit = checked_needs(needs, load), checked_limiter(limiter)
-        if executor is not None:
-            keep_data = self._core.settings.keep_data
-            check_executor(
-                executor, thread=thread, limiter=limit, timeout=seconds, keep_data=keep_data
-            )
-        slot, registry = StepSlot(before, after), self._core.registry
-        if load is not None:
-            registry.open_decorator(load)
+        slot, keeps = StepSlot(before, after), self._core.settings.keep_data
+        check_executor(executor, thread=thread, limiter=limit, timeout=seconds, keep_data=keeps)
+        self._core.registry.open_decorator(load)
 
         @front_door
         def register(function: _Function) -> _Function:
-            registry.close_decorator(load)
+            self._core.registry.close_decorator(load)
             step = make_step(
-                function,
-                load,
-                save,
+                *(function, load, save),
                 name=name,
                 thread=thread,
                 retry=policy,
@@ -199,7 +192,7 @@ class StepRegistration(FlowMethods[StateT]):
                 limiter=limit,
                 executor=executor,
             )
-            registry.put(step, slot, replace=replace)
+            self._core.registry.put(step, slot, replace=replace)
             return function
 
         return register

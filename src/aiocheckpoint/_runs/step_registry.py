@@ -82,9 +82,10 @@ class StepRegistry:
         for step in self.steps:
             modules.note(step.run.function)
 
-    def open_decorator(self, load: Load) -> None:
+    def open_decorator(self, load: Load | None) -> None:
         """Note that `add_step(load)` made a decorator, which has no function yet."""
-        self._open_decorators.append(load)
+        if load is not None:
+            self._open_decorators.append(load)
 
     def close_decorator(self, load: Load | None) -> None:
         """Note that the decorator of `load` has got its function."""
