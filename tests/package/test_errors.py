@@ -106,11 +106,6 @@ EXAMPLES: dict[str, tuple[CheckpointError, dict[str, Any]]] = {
         StepTransactionError("pay", "the step called commit()", "It is committed for it."),
         {"step": "pay", "problem": "the step called commit()"},
     ),
-    "worker": (
-        WorkerLostError("order-1", 4, step="fold"),
-        {"run_id": "order-1", "losses": 4, "step": "fold"},
-    ),
-    "worker-of-run": (WorkerLostError(None, 1), {"run_id": None, "losses": 1, "step": None}),
     "executor": (
         ExecutorError("fold", "it is shut down"),
         {"step": "fold", "problem": "it is shut down"},
@@ -278,7 +273,6 @@ BASES: dict[type[CheckpointError], tuple[type[BaseException], ...]] = {
     StepTransactionError: (CheckpointError, RuntimeError),
     DrainingError: (CheckpointError,),
     ExecutorError: (CheckpointError, RuntimeError),
-    WorkerLostError: (CheckpointError, RuntimeError),
     NoThreadError: (CheckpointError, RuntimeError),
     StreamConsumedError: (CheckpointError, RuntimeError),
     LeaseLostError: (CheckpointError,),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from concurrent.futures import BrokenExecutor, CancelledError, Future, wait
+from concurrent.futures import Future, wait
 from typing import TYPE_CHECKING, Any
 
 from aiocheckpoint._concurrency.work_items import WorkItem
@@ -11,18 +11,7 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
 
-__all__ = ["SUBMITTING", "SubmittedCall", "is_loss"]
-
-_LOSSES = {"FutureCancelledError", "FutureLostError", "KilledWorker"}
-"""The errors of Dask that say that a worker was lost, or the scheduler."""
-
-
-def is_loss(error: BaseException) -> bool:
-    """Whether the error of an executor says that its worker was lost, and not what it called."""
-    if isinstance(error, (BrokenExecutor, CancelledError)):
-        return True
-    kinds = type(error).__mro__
-    return any(k.__name__ in _LOSSES and k.__module__.startswith("distributed") for k in kinds)
+__all__ = ["SUBMITTING", "SubmittedCall"]
 
 
 class SubmittedCall(WorkItem[Any]):

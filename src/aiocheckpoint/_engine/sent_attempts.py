@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, NoReturn, cast
 from aiocheckpoint._concurrency.call_errors import CallRefusedError, PartTimeoutError
 from aiocheckpoint._concurrency.executor_pools import PoolCall
 from aiocheckpoint._concurrency.executors import call_enveloped
-from aiocheckpoint._concurrency.sent_calls import is_loss
 from aiocheckpoint._concurrency.threads import LateCancellationError
+from aiocheckpoint._concurrency.worker_losses import is_loss
 from aiocheckpoint._engine.context import DrainedError
 from aiocheckpoint._engine.pickled_states import loaded_state, pickled_state
 from aiocheckpoint._engine.sent_progress import SentProgress
