@@ -18,6 +18,6 @@ class ExecutorError(CheckpointError, RuntimeError):
     """
 
     def __init__(self, step: str, problem: str) -> None:
-        super().__init__(f"the executor of step {step!r}: {problem}")
+        super().__init__(f"the executor of step {step!r}: {problem.rstrip('.')}.")
         self.step = step
         self.problem = problem
