@@ -276,8 +276,9 @@ def _rebuilt(sent: SentError, step: str, modules: StepModules) -> BaseException:
             error = None
     if error is None:
         error = ExecutorError(
-            step, f"it raised {sent.kind}, which cannot be sent back. The cause is its traceback"
+            step, f"it raised {sent.kind}, which cannot be sent back. A note has its traceback"
         )
+        error.add_note(sent.text)
     for note in sent.notes:
         if note not in getattr(error, "__notes__", ()):
             error.add_note(note)

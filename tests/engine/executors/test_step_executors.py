@@ -162,7 +162,7 @@ def test_exception_that_does_not_come_back(forked: Executor, tmp_path: Path) -> 
     with pytest.raises(ExecutorError, match=r"raised sent_steps\.Stubborn") as caught:
         cp.run({"n": 2})
     assert caught.value.step == "raise_stubborn"
-    assert "in raise_stubborn" in str(caught.value.__cause__)
+    assert "in raise_stubborn" in caught.value.__notes__[0]
 
 
 def test_pause_and_answer(executor: Executor, runner: Runner, tmp_path: Path) -> None:
