@@ -190,6 +190,26 @@ def test_pages_of_a_list_follow_each_other(memory: ObjectStateHandler) -> None:
     assert found == [f"run-{number}" for number in reversed(range(13))]
 
 
+def test_displays_find_the_runs_of_all_flows(memory: ObjectStateHandler) -> None:
+    """A handler without a flow finds each run in its flow, and its progress."""
+    cp = counting(memory)
+    cp.run({"n": 0}, run_id="a")
+    other = ObjectStateHandler(store_of(memory), prefix="work", flow="others", lease=1)
+    counting_of = CheckpointFlow("unused", handler=other, name="others")
+    counting_of.add_step(name="only")(lambda state: state.update(n=1))
+    counting_of.run({}, run_id="b")
+    every = ObjectStateHandler(store_of(memory), prefix="work", flow="", lease=1)
+    with every.reader() as reader:
+        assert reader.exists()
+        assert reader.flow_names() == ("orders", "others")
+        found = sorted((run.flow, run.run_id, run.status) for run in reader.found(""))
+        assert found == [("orders", "a", "finished"), ("others", "b", "finished")]
+        (run,) = reader.find("", "b")
+        assert reader.open(run) is not None
+        assert reader.kept(run) == []
+        assert reader.progress(run) is None
+
+
 def test_a_store_in_memory_is_not_pickled(memory: ObjectStateHandler) -> None:
     """Its runs are of this process alone."""
     with pytest.raises(UnpicklableFlowError):

@@ -197,9 +197,16 @@ class Bucket:
         """List all objects in a folder."""
         return [one async for page in self.pages(folder) for one in page]
 
-    async def exists(self, key: str) -> bool:
-        """Whether there is an object."""
-        return await self.get(key) is not None
+    async def folders(self, folder: str) -> list[str]:
+        """List the names of the folders in a folder."""
+        async with self._room:
+            try:
+                async with asyncio.timeout(self._seconds):
+                    found = await library().list_with_delimiter_async(self._store, folder)
+            except Exception as error:  # noqa: BLE001 - of obstore, whose classes vary
+                self._raise_unless_missing(error, "listing")
+                return []
+        return [path.rstrip("/").rpartition("/")[2] for path in found["common_prefixes"]]
 
     def _raise_unless_missing(self, error: Exception, doing: str) -> None:
         failure = translated(error, self._place, doing)

@@ -5,21 +5,27 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Unpack
+from functools import partial
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from aiocheckpoint._model.checks import checked_count
 from aiocheckpoint._tracebacks import front_door
 from aiocheckpoint.errors import InvalidValueError
+from aiocheckpoint.handlers._found_snapshots import FoundSnapshot
 from aiocheckpoint.handlers._identifiers import checked_path
 from aiocheckpoint.handlers._leases import LEASE_SECONDS
 from aiocheckpoint.handlers._urls import flow_name
 from aiocheckpoint.handlers.leased._handler import PATIENCE_SECONDS, LeasedStateHandler
+from aiocheckpoint.handlers.leased._listing import stored_text
 from aiocheckpoint.handlers.objects._client import open_objects
+from aiocheckpoint.handlers.objects._display_reader import ObjectDisplayReader
 from aiocheckpoint.handlers.objects._url import is_memory, parse_url, store_of
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Iterator
 
+    from aiocheckpoint._snapshot.signing import Secrets
     from aiocheckpoint.handlers._options import SnapshotOptions
     from aiocheckpoint.handlers._retention import Keep
     from aiocheckpoint.handlers.leased._reading_client import ReadingClient
@@ -112,6 +118,56 @@ class ObjectStateHandler(LeasedStateHandler):
 
     def _connect(self) -> ReadingClient:
         return open_objects(self._store, self.lease, self.patience, self.connections)
+
+    def reader(self, secret: Secrets | None = None) -> ObjectDisplayReader:
+        """Make the reader of the bucket for displays, which changes nothing of it."""
+        return ObjectDisplayReader(self, self, secret)
+
+    def exists(self) -> bool:
+        """Whether the prefix was ever written.
+
+        Raises:
+            StorageError: The bucket cannot be read.
+        """
+        return self._client.read(lambda reader: reader.is_used()) is True
+
+    def flow_names(self) -> tuple[str, ...]:
+        """Names of the flows that have objects under the prefix.
+
+        Raises:
+            StorageError: The bucket cannot be read.
+        """
+        found: list[bytes] = self._client.read(lambda reader: reader.read_flows())
+        return tuple(sorted(map(stored_text, found)))
+
+    def of_flow(self, flow: str) -> Self:
+        """Give the handler of another flow under the same prefix, for reading."""
+        if flow == self.flow:
+            return self
+        other = type(self).__new__(type(self))  # Not by a pickle, which memory refuses.
+        other.__dict__.update(self.__dict__, flow=flow)
+        return other
+
+    def all_kept(self, run_id: str | None) -> list[tuple[int, int]]:
+        """List the kept snapshots of a run, whatever this handler keeps."""
+        key = self._key(run_id)
+        found: list[tuple[int, int]] = self._client.read(lambda reader: reader.read_kept(key))
+        return found
+
+    def find_snapshots(self, run_id: str | None) -> Iterator[FoundSnapshot]:
+        """Find a run, in each flow where this handler has none. See `StateHandler`."""
+        for name in (self.flow,) if self.flow else self.flow_names():
+            handler = self.of_flow(name)
+            opened = partial(handler.open, run_id)
+            known = handler.ownership(run_id)
+            yield FoundSnapshot(handler.locate(run_id), run_id, name, opened, known)
+
+    def find_all_snapshots(self) -> Iterator[FoundSnapshot]:
+        """Find all runs, of each flow where this handler has none."""
+        for name in (self.flow,) if self.flow else self.flow_names():
+            handler = self.of_flow(name)
+            for header in handler.headers():
+                yield from handler.find_snapshots(header.run_id)
 
 
 def _parsed(path: Any, prefix: str) -> ObjectStore:  # noqa: ANN401

@@ -37,6 +37,11 @@ class Library(Protocol):
     def delete_async(self, store: object, paths: Sequence[str]) -> Awaitable[None]:
         """Delete objects."""
 
+    def list_with_delimiter_async(
+        self, store: object, prefix: str
+    ) -> Awaitable[Mapping[str, Sequence[str]]]:
+        """List the folders in a folder."""
+
     def list(self, store: object, prefix: str, *, offset: str | None, chunk_size: int) -> Any:  # noqa: ANN401
         """List objects by the begin of their names."""
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from aiocheckpoint.handlers._run_filter import ALL
 from aiocheckpoint.handlers.objects._beside import Ending, read_ending
 from aiocheckpoint.handlers.objects._listing import RunLister, count_statuses
+from aiocheckpoint.handlers.objects._names import stored_id
 from aiocheckpoint.handlers.objects._owners import OwnersView, owned_row
 from aiocheckpoint.handlers.objects._reading import kept_of, read_run
 
@@ -112,6 +113,15 @@ class ObjectReader:
             return None
         counts = await count_statuses(self._bucket, self._keys, flow)
         return {(status,): number for status, number in counts.items()}
+
+    async def read_flows(self) -> list[bytes]:
+        """List the flows that have objects. Those with very long names are left out."""
+        folders = await self._bucket.folders(self._keys.flows)
+        return [stored_id(one, "") for one in folders if one[0] != "@"]
+
+    async def is_used(self) -> bool:
+        """Whether the prefix was ever written."""
+        return await self._bucket.get(self._keys.format) is not None
 
     async def _run(self, name: str, *, whole: bool = False) -> RunObject | None:
         """Read a run that has a snapshot."""
