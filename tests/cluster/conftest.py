@@ -60,7 +60,7 @@ def object_runtime() -> None:
         asyncio.run(MemoryStore().put_async("any", b""))
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
+@pytest.fixture(params=["sqlite", "postgres", "s3"])
 def shared_store(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """Give the URL of each kind of store in turn."""
     if request.param == "sqlite":

@@ -55,7 +55,7 @@ def on_postgres(server: PostgresServer) -> UrlAt:
     return lambda address="127.0.0.1": server.url(database, host=address)
 
 
-@pytest.fixture(params=["postgres"])
+@pytest.fixture(params=["postgres", "s3"])
 def url_at(request: pytest.FixtureRequest) -> Generator[UrlAt]:
     """Give the URL of an empty store of each kind in turn, on a server that all hosts reach."""
     if request.param == "postgres":
