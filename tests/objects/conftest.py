@@ -17,6 +17,7 @@ if not MISSING:
     from object_fixtures import (
         bucket,
         bucket_url,
+        format_object,
         object_keys,
         objects,
         own_objects,
@@ -27,6 +28,7 @@ if not MISSING:
     __all__ = [
         "bucket",
         "bucket_url",
+        "format_object",
         "object_keys",
         "objects",
         "own_objects",

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import TYPE_CHECKING
 
+import obstore
 import pytest
 from object_proxy import object_proxy
 from object_server import ADMIN, object_server
+
+from aiocheckpoint import open_handler
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -29,10 +33,26 @@ def own_objects() -> Generator[ObjectServer]:
         yield server
 
 
+@pytest.fixture(scope="session")
+def format_object(objects: ObjectServer) -> bytes:
+    """Give the object by which the library knows that a store honours conditions.
+
+    Contended writes take this server a second, so that a proof for each test would take minutes.
+    """
+    bucket = objects.create_bucket()
+    with pytest.MonkeyPatch.context() as patch:
+        set_keys(patch)
+        with closing(open_handler(objects.url(bucket, "work"), name="f")) as handler:
+            handler.write({}, "x")
+    return bytes(obstore.get(objects.store(bucket), "work/format").bytes())
+
+
 @pytest.fixture
-def bucket(objects: ObjectServer) -> str:
-    """Give the name of an empty bucket on the server of all tests."""
-    return objects.create_bucket()
+def bucket(objects: ObjectServer, format_object: bytes) -> str:
+    """Give the name of a bucket on the server of all tests. Its folder "work" is proved."""
+    name = objects.create_bucket()
+    obstore.put(objects.store(name), "work/format", format_object)
+    return name
 
 
 @pytest.fixture
@@ -57,7 +77,12 @@ def proxy_url(objects: ObjectServer, bucket: str, proxy: ObjectProxy) -> str:
 @pytest.fixture
 def object_keys(monkeypatch: pytest.MonkeyPatch) -> None:
     """Put the credentials of the administrator into the environment, and nothing else of AWS."""
+    set_keys(monkeypatch)
+
+
+def set_keys(patch: pytest.MonkeyPatch) -> None:
+    """Do as `object_keys`."""
     for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL", "AWS_REGION"):
-        monkeypatch.delenv(name, raising=False)
+        patch.delenv(name, raising=False)
     for name, value in ADMIN.environment.items():
-        monkeypatch.setenv(name, value)
+        patch.setenv(name, value)
