@@ -20,7 +20,8 @@ from aiocheckpoint.errors import (
     UnpicklableFlowError,
 )
 from aiocheckpoint.handlers._query import Query
-from aiocheckpoint.handlers.objects import ObjectStateHandler
+from aiocheckpoint.handlers.objects import ObjectStateHandler, _bucket
+from aiocheckpoint.handlers.objects._library import library
 from aiocheckpoint.testing import check_handler
 
 if TYPE_CHECKING:
@@ -208,6 +209,28 @@ def test_displays_find_the_runs_of_all_flows(memory: ObjectStateHandler) -> None
         assert reader.open(run) is not None
         assert reader.kept(run) == []
         assert reader.progress(run) is None
+
+
+def test_a_step_is_one_request(memory: ObjectStateHandler, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run of three steps puts its object four times, and two names in the index."""
+    cp = counting(memory)
+    cp.run({"n": 0}, run_id="before")
+    real, puts = library(), list[str]()
+
+    class Counting:
+        """Notes what is put."""
+
+        def put_async(self, store: object, path: str, file: bytes, **options: Any) -> Any:  # noqa: ANN401
+            puts.append(path.split("/")[3])
+            return real.put_async(store, path, file, **options)
+
+        def __getattr__(self, name: str) -> Any:  # noqa: ANN401
+            assert name != "get_async", "a fresh run reads nothing"
+            return getattr(real, name)
+
+    monkeypatch.setattr(_bucket, "library", Counting)
+    cp.run({"n": 0}, run_id="a")
+    assert sorted(puts) == ["done", "open", "runs", "runs", "runs", "runs"]
 
 
 def test_a_store_in_memory_is_not_pickled(memory: ObjectStateHandler) -> None:
