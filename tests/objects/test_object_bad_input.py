@@ -82,16 +82,6 @@ def test_wrong_secret(bucket_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "http" not in str(error)
 
 
-def test_no_credentials(bucket_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without credentials nothing is stored, and no longer than `patience` is waited."""
-    for name in ADMIN.environment:
-        monkeypatch.delenv(name)
-    with closing(open_handler(bucket_url, name="f", patience=2.0)) as handler:
-        with pytest.raises(StorageError) as info:
-            handler.write({"n": 1}, "a")
-        assert not any(secret in chained(info.value) for secret in SECRETS)
-
-
 def test_reader(bucket_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A user who may only read looks at runs, and is refused where something is written."""
     with closing(open_handler(bucket_url, name="f")) as handler:
