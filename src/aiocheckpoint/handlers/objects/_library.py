@@ -30,17 +30,21 @@ class Library(Protocol):
         self, store: object, path: str, file: bytes, *, mode: object, use_multipart: bool
     ) -> Awaitable[Mapping[str, str | None]]:
         """Store an object."""
+        ...
 
     def get_async(self, store: object, path: str, *, options: object) -> Awaitable[Any]:
         """Read an object, or the first bytes of it."""
+        ...
 
     def delete_async(self, store: object, paths: Sequence[str]) -> Awaitable[None]:
         """Delete objects."""
+        ...
 
     def list_with_delimiter_async(
         self, store: object, prefix: str
     ) -> Awaitable[Mapping[str, Sequence[str]]]:
         """List the folders in a folder."""
+        ...
 
     def list(self, store: object, prefix: str, *, offset: str | None, chunk_size: int) -> Any:  # noqa: ANN401
         """List objects by the begin of their names."""

@@ -135,7 +135,7 @@ class OwnersView:
             )
 
     def _known(self, owner_id: str, listed: Listed | None, marks: dict[str, Listed]) -> KnownOwner:
-        loss = next((one for one in _LOSSES if one in marks), None)
+        loss: Loss | None = next((one for one in _LOSSES if one in marks), None)
         facts = None if listed is None else self._facts.get(owner_id)
         if facts is None or listed is None:
             return KnownOwner(None, loss)
