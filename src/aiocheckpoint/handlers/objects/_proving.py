@@ -73,7 +73,9 @@ async def prove(bucket: Bucket, keys: Keys, place: str) -> None:
     await bucket.put(keys.format, json.dumps(facts).encode())
 
 
-async def _one_of(writes: Sequence[Coroutine[Any, Any, Version]], place: str, header: str) -> Version:
+async def _one_of(
+    writes: Sequence[Coroutine[Any, Any, Version]], place: str, header: str
+) -> Version:
     """Wait for writes under one condition. Give the version of the one that has succeeded."""
     outcomes = await asyncio.gather(*writes, return_exceptions=True)
     versions = [one for one in outcomes if isinstance(one, dict)]
