@@ -45,15 +45,18 @@ def joblib(flow: CheckpointFlow) -> None:
     """Send it to processes of joblib."""
     from joblib import Parallel, delayed  # type: ignore[import-untyped]  # noqa: PLC0415
 
-    check(flow, Parallel(n_jobs=2)(delayed(run_there)(flow, name) for name in ("x", "y"))[0])
+    calls = (delayed(run_there)(flow, name) for name in ("x", "y"))
+    states: Any = Parallel(n_jobs=2)(calls)
+    check(flow, states[0])
 
 
 def dask(flow: CheckpointFlow) -> None:
     """Send it to a worker of Dask."""
-    from distributed import Client, LocalCluster  # noqa: PLC0415
+    import distributed  # noqa: PLC0415
 
+    untyped: Any = distributed
     options: dict[str, Any] = {"n_workers": 1, "threads_per_worker": 2, "dashboard_address": None}
-    with LocalCluster(**options) as cluster, Client(cluster) as client:
+    with untyped.LocalCluster(**options) as cluster, untyped.Client(cluster) as client:
         check(flow, client.submit(run_there, flow, "x").result())
         check_runs(flow, client.get_executor())
 

@@ -49,6 +49,8 @@ def work(state: State) -> None:  # noqa: C901 - one line for each word
             time.sleep(0.3)
         case "make":
             state["made"] = OnlyThere()
+        case _:
+            pass
 
 
 async def end(state: State) -> None:

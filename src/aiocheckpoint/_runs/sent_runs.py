@@ -146,7 +146,8 @@ class SentRun:
         least_number: int = 1,
     ) -> None:
         self.flow, self.run_id, self.state = flow, run_id, state
-        self.load_policy, self.least_number = load_policy, least_number
+        self.load_policy: LoadPolicy | None = load_policy
+        self.least_number: int = least_number
         self.wait, self.returns_state = wait, returns_state
         self.tries = self.losses = 0
 
