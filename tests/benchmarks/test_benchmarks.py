@@ -64,6 +64,10 @@ CASES = {
             "2 runs, aiocheckpoint on files",
         ),
     ),
+    "engine": (
+        ("--rounds=1", "--parts", "steps", "--steps=3"),
+        ("step through ProcessPoolExecutor",),
+    ),
     "rivals": (
         ("--rounds=2", "--steps", "2", "3", "--no-rivals"),
         ("aiocheckpoint, local file, arun, 2 steps", "aiocheckpoint, local file, run, 3 steps"),
@@ -254,7 +258,7 @@ def test_scaling_counts_the_stored_runs() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["step_cost", "many_runs", "rivals", "large_state", "scaling", "look"]
+    "name", ["step_cost", "many_runs", "engine", "rivals", "large_state", "scaling", "look"]
 )
 def test_benchmarks_leave_nothing_behind(name: str) -> None:
     """A benchmark leaves only its figures behind."""
