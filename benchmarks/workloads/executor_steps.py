@@ -65,7 +65,8 @@ async def _step_time(flow: CheckpointFlow) -> float:
     begun = time.perf_counter()
     await flow.arun(state, run_id="counting")
     taken = time.perf_counter() - begun
-    return taken * 1e6 / state["count"]
+    steps: int = state["count"]
+    return taken * 1e6 / steps
 
 
 async def _call_time(executor: Executor, calls: int) -> float:
