@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import time
@@ -19,6 +20,7 @@ __all__ = [
     "charge",
     "die",
     "die_behind_cursor",
+    "hang_once",
     "hold_interpreter",
     "interrupt",
     "leave_lock",
@@ -130,6 +132,14 @@ def wait_for_file(state: State) -> None:
     state["waited"] = True
 
 
+def hang_once(state: State) -> None:
+    """Note the process and take far too long, the first time."""
+    if _is_first(state):
+        Path(state["hung"]).write_text(str(os.getpid()), encoding="utf-8")
+        time.sleep(60.0)
+    charge(state)
+
+
 def sleep_in_load(state: State) -> dict[str, Any]:
     """Take far too long, if the state says so."""
     time.sleep(60.0 if state.get("hangs") else 0.0)
@@ -137,11 +147,10 @@ def sleep_in_load(state: State) -> dict[str, Any]:
 
 
 def hold_interpreter(state: State) -> None:
-    """Hold the interpreter for as many seconds, as a call of C does that never lets it go."""
-    ends = time.monotonic() + state["seconds"]
-    while time.monotonic() < ends:
-        sum(range(100_000))
-    state["held"] = True
+    """Hold the interpreter until a file is there, as a call of C does that never lets it go."""
+    wait = "n=0; until test -e '{file}' || test $n = 600; do sleep 0.1; n=$((n+1)); done"
+    command = "touch '{begun}'; " + wait + "; test -e '{file}'"
+    state["held"] = ctypes.PyDLL(None).system(command.format(**state).encode())
 
 
 class Stubborn(Exception):  # noqa: N818

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import multiprocessing.process
 import os
 import pickle
 import time
@@ -27,6 +28,7 @@ from aiocheckpoint._concurrency.process_worker import ANSWER, PART, serve
 if TYPE_CHECKING:
     from collections.abc import Callable
     from multiprocessing.connection import Connection
+    from multiprocessing.process import BaseProcess
 
 __all__ = ["ProcessPool", "process_count"]
 
@@ -98,9 +100,9 @@ class ProcessPool:
             self._all.pop().kill()
 
     def forget(self) -> None:
-        """Close the copies of the connections that a forked child has."""
+        """Close the copies of the connections that a forked child has, and wait for no process."""
         for process in list(self._all):
-            process.connection.close()
+            process.forget()
         self._idle.clear()
         self._all.clear()
 
@@ -182,6 +184,16 @@ class _Process:
             self._process.kill()
         self.connection.close()
         self.end()
+
+    def forget(self) -> None:
+        """Forget a process of the parent, in a forked child.
+
+        At exit `multiprocessing` joins all processes that it has noted, and fails at one that is no
+        child. It empties its set in the children that it forks itself, and not behind `os.fork`.
+        """
+        self.connection.close()
+        noted: set[BaseProcess] = getattr(multiprocessing.process, "_children", set())
+        noted.discard(self._process)
 
     def end(self) -> None:
         """Wait for the end of the process, whose connection is closed."""
