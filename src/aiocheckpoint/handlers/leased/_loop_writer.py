@@ -11,18 +11,20 @@ import threading
 import time
 from contextlib import suppress
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVarTuple
 
 from aiocheckpoint._concurrency.pending_results import PendingResult, deliver
 from aiocheckpoint.errors import CheckpointError
 from aiocheckpoint.handlers.leased._writer_threads import follow_forks, mark_writer, pending_closes
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Callable, Coroutine
+    from contextvars import Context
 
 __all__ = ["AsyncProcessor", "LoopWriter"]
 
 _NAME = "aiocheckpoint-loop-writer"
+_Arguments = TypeVarTuple("_Arguments")
 
 
 class AsyncProcessor(Protocol):
@@ -151,6 +153,41 @@ class _LoopWork:
                 self._queue.get_nowait()
 
 
+class _Loop(asyncio.SelectorEventLoop):
+    """A loop that knows whether another thread is about to wake it.
+
+    Threads of obstore are not Python's. One that wants the interpreter's lock while the interpreter
+    ends aborts the process. It wants it last when it tells the loop that a request is done, and the
+    loop may have gone on before that call returns.
+
+    Attributes:
+        tellers: How many threads are in that call.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tellers: int = 0
+
+    def call_soon_threadsafe(
+        self,
+        callback: Callable[[*_Arguments], object],
+        *args: *_Arguments,
+        context: Context | None = None,
+    ) -> asyncio.Handle:
+        """Do as any loop, and count."""
+        # The interpreter changes threads behind a call or a jump, and so in neither of the sums.
+        self.tellers += 1
+        try:
+            return super().call_soon_threadsafe(callback, *args, context=context)
+        finally:
+            self.tellers -= 1
+
+    async def let_tellers_go(self) -> None:
+        """Wait until no thread is about to wake the loop."""
+        while self.tellers:  # noqa: ASYNC110 - they cannot set an event behind themselves
+            await asyncio.sleep(0.001)
+
+
 class _LoopThread(threading.Thread):
     """The thread and its loop."""
 
@@ -159,7 +196,7 @@ class _LoopThread(threading.Thread):
     ) -> None:
         super().__init__(name=_NAME, daemon=True)
         self._processor, self._queue, self._work = processor, queue, work
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._loop: _Loop | None = None
         self._is_over = self._is_woken = False
         self._wanted = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -180,8 +217,8 @@ class _LoopThread(threading.Thread):
     def run(self) -> None:
         """Carry out requests until one to close."""
         mark_writer()
-        with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
-            self._loop = runner.get_loop()
+        loop = self._loop = _Loop()
+        with asyncio.Runner(loop_factory=lambda: loop) as runner:
             while not self._is_over:
                 runner.run(self._serve())
 
@@ -231,11 +268,16 @@ class _LoopThread(threading.Thread):
                 await self._processor.close()
             except BaseException as error:  # noqa: BLE001 - the caller waits
                 pending.error = error
+            await self._let_tellers_go()
             if self._queue.empty():
                 self._end()
         self._deliver()
         deliver([pending])
         pending_closes.discard(pending)
+
+    async def _let_tellers_go(self) -> None:
+        if self._loop is not None:
+            await self._loop.let_tellers_go()
 
     def _end(self) -> None:
         # First the note, then a last look: `put` does the reverse.
