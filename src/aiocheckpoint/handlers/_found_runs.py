@@ -119,7 +119,8 @@ class FlowSums:
 
     def summary(self, flow: str) -> FlowSummary:
         """The sums."""
-        counts, damaged = dict(self._counts), self._counts["damaged"]
+        counts = dict(sorted(self._counts.items()))  # In the order in which an index has them.
+        damaged = self._counts["damaged"]
         numbers = self._size, self._oldest, self._newest
         return FlowSummary(flow, counts, damaged, *numbers, self._steps)
 

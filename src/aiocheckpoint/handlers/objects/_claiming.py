@@ -240,7 +240,8 @@ def index_name(session: ObjectSession, key: Key, head: RunHead) -> str:
     """Give a new name of a run for the index, below its flow."""
     run, owner = key_part(bytes_of(key[1])), head.owner or NOBODY
     number = session.next_number()
-    name = IndexName(head.started_at, head.status or "", head.due, owner, number, run)
+    due = None if head.status == "running" else head.due  # A killed one is due at once.
+    name = IndexName(head.started_at, head.status or "", due, owner, number, run)
     return name.encode()
 
 

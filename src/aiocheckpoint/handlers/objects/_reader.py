@@ -112,7 +112,7 @@ class ObjectReader:
         if facts != ("status",) or where != ALL:
             return None
         counts = await count_statuses(self._bucket, self._keys, flow)
-        return {(status,): number for status, number in counts.items()}
+        return {(status,): number for status, number in sorted(counts.items())}
 
     async def read_flows(self) -> list[bytes]:
         """List the flows that have objects. Those with very long names are left out."""

@@ -49,8 +49,8 @@ class Saving:
         session, save = self._session, self._save
         write = f"{session.owner_id}-{session.next_number()}"
         head = before.with_snapshot(save.header, save.due)._replace(write=write)
-        if save.keeps_running and head.listed_as:
-            return head
+        if head.status == before.status == "running" and head.started_at == before.started_at:
+            return head  # Its name in the index is as good, be it by a snapshot or by the claim.
         head = head._replace(start=None, lost=None) if save.header.finished else head
         if save.ends_run:
             head = head._replace(owner=None, token=0)
