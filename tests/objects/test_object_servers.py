@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import socket
+import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import obstore
 import pytest
+from lease_owners import process
+from locations import with_support
 from object_server import READER, WRONG
 from obstore.exceptions import (
     AlreadyExistsError,
@@ -74,6 +80,21 @@ def test_kill(own_objects: ObjectServer) -> None:
             answer.result(0.2)
         own_objects.thaw()
         assert answer.result(20) == b"2"
+
+
+def test_killed_process() -> None:
+    """A server ends with the process that has started it, and leaves no folder."""
+    before = ("env", f"PYTHONPATH={with_support()['PYTHONPATH']}")
+    with process("object_server_script.py", before=before) as holder:
+        folder, port = holder.first.split()
+        assert _listens(int(port))
+    while _listens(int(port)) or Path(folder).exists():
+        time.sleep(0.05)
+
+
+def _listens(port: int) -> bool:
+    with closing(socket.socket()) as client:
+        return client.connect_ex(("127.0.0.1", port)) == 0
 
 
 def _wins(store: S3Store, key: str, number: int, tag: str | None) -> bool:

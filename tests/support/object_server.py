@@ -73,6 +73,12 @@ server -ip=127.0.0.1 -filer -s3 -master.peers=none -master.telemetry=false
 """
 WEED = Path(sysconfig.get_path("scripts")) / "weed"
 """The program, where the wheel puts it."""
+_GUARD = 'read -r _; kill -9 "$0"; rm -rf "$1"'
+"""Waits for the end of this process, which closes the pipe, and ends the server then.
+
+A process of tests that is killed leaves no server behind. A signal for the death of the parent
+would come with the end of the thread that has started the server.
+"""
 _READY = "ready"
 _PORTS = ("master", "volume", "filer", "s3")
 
@@ -91,6 +97,7 @@ class ObjectServer:
     address: str = "127.0.0.1"
     ports: dict[str, int] = field(default_factory=dict[str, int])
     _process: subprocess.Popen[bytes] | None = None
+    _guard: subprocess.Popen[bytes] | None = None
     _numbers: itertools.count[int] = field(default_factory=itertools.count)
 
     def __post_init__(self) -> None:
@@ -177,6 +184,11 @@ class ObjectServer:
                 stdout=log,
                 stderr=log,
             )
+        self._guard = subprocess.Popen(
+            ["/bin/sh", "-c", _GUARD, str(self._process.pid), self.folder],
+            stdin=subprocess.PIPE,
+            start_new_session=True,
+        )
         deadline = time.monotonic() + PATIENCE
         while not self._is_ready():
             assert self.running, self.log
@@ -185,6 +197,7 @@ class ObjectServer:
 
     def kill(self) -> None:
         """Kill it, if it runs, as a crash of its host does. It has no quick way to end."""
+        self._dismiss_guard()
         if self._process is not None:
             self._process.kill()
             self._process.wait(PATIENCE)
@@ -207,6 +220,13 @@ class ObjectServer:
     @property
     def _users(self) -> Path:
         return self.folder / "users.json"
+
+    def _dismiss_guard(self) -> None:
+        # First the guard: the id of a process that has ended may be that of another soon.
+        if self._guard is not None:
+            with self._guard:
+                self._guard.kill()
+            self._guard = None
 
     def _signal(self, number: signal.Signals) -> None:
         assert self._process is not None
