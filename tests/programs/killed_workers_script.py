@@ -198,10 +198,9 @@ def main(place: str, log: Path, durable: str, *numbers: str) -> None:
         asyncio.run(live(cp, share))
 
     # A server decides by itself when it flushes. After its start, a third of a lease passes before
-    # the processes that were killed are known to be gone.
-    options: dict[str, Any] = (
-        {"lease": 6.0} if "postgres" in place else {"fsync": durable == "fsync"}
-    )
+    # the processes that were killed are known to be gone. In a bucket a whole lease passes.
+    is_remote = place.startswith(("postgres", "s3:"))
+    options: dict[str, Any] = {"lease": 6.0} if is_remote else {"fsync": durable == "fsync"}
     shares = [range(first, runs, processes) for first in range(processes)]
     workers = Workers(log, write, begin, shares)
     workers.children = [workers.start(share) for share in range(processes)]
