@@ -52,8 +52,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Fault", "MemoryConnection", "MemoryHandler", "MemoryServer", "MemoryStore", "Row"]
 
-_BRIEFLY = 0.02
-
 Fault = Literal["statement", "commit", "answer"]
 """An event that may fail: a statement, a commit, which is not done then, or the answer to one."""
 
@@ -111,7 +109,7 @@ class MemoryServer:
         decide: Whether an event fails, if `faults` have no say. Called for each one.
         before_commit: Called with the tables that are about to be committed.
         locked: The runs whose rows somebody else holds. A transaction waits for them in vain.
-        limit: Seconds that a transaction waits for a row, if it does not wait briefly.
+        limit, brief_limit: Seconds that a transaction waits for a row, also if it waits briefly.
         sessions: The sessions that are open.
         commits: The number of commits of writers.
     """
@@ -126,7 +124,7 @@ class MemoryServer:
         self.decide: Callable[[Fault], bool] = _never
         self.before_commit: Callable[[Tables], object] = _nothing
         self.locked: set[Key] = set()
-        self.limit = 1.0
+        self.limit, self.brief_limit = 1.0, 0.02
         self.sessions: set[str] = set()
         self.commits = 0
         self.lock = threading.RLock()
@@ -253,7 +251,7 @@ class MemoryConnection(StoreConnection):
         server = self._server
         for key in server.locked:
             if tables.runs.get(key) is not server.tables.runs.get(key):
-                server.clock.sleep(_BRIEFLY if self.waits_briefly else server.limit)
+                server.clock.sleep(server.brief_limit if self.waits_briefly else server.limit)
                 error = StoreUnreachableError("memory", "a row was locked for too long")
                 error.is_of_statement = True
                 raise error

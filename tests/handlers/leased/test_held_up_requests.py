@@ -139,6 +139,25 @@ def test_tries_leave_the_time_to_others(server: MemoryServer, process: LeasedPro
     assert {server.tables.runs[key_of(f"x{n}")].position for n in (0, 1, 2, 4, 5, 6, 7)} == {0}
 
 
+def test_heartbeats_between_tries(server: MemoryServer, process: LeasedProcess) -> None:
+    """An owner whose only request takes long, and is tried seldom, beats meanwhile."""
+    server.limit = server.brief_limit = LEASE / 3
+    lease = begin(process, "x")
+    server.locked.add(key_of("x"))
+    again = process.processor.apply([process.save(lease, "running", 1)])
+    owner_id, clock = process.processor.owner_id, server.clock
+    beat, beaten_at = server.tables.owners[owner_id].beat, clock.monotonic()
+    longest = 0.0
+    while again is not None:
+        clock.sleep(again.seconds)
+        again = process.processor.apply(again.requests)
+        if server.tables.owners[owner_id].beat != beat:
+            longest = max(longest, clock.monotonic() - beaten_at)
+            beat, beaten_at = server.tables.owners[owner_id].beat, clock.monotonic()
+    assert clock.monotonic() - beaten_at < LEASE
+    assert 0 < longest < LEASE
+
+
 def test_end_of_patience_with_a_lock(server: MemoryServer, process: LeasedProcess) -> None:
     """The run that is held up ends when patience is over. Nobody waits for its release."""
     lease = begin(process, "x")

@@ -92,6 +92,7 @@ class StoreProcessor(LeasedProcessor[StoreSession]):
         """
         held_up = self._held_up
         if held_up.seconds_to_try > 0:
+            self._do_what_is_due()
             if waiting:
                 self._unreachable = self._unreachable or held_up.error
             return waiting
@@ -144,12 +145,17 @@ class StoreProcessor(LeasedProcessor[StoreSession]):
         session = self._session
         if session is None or not self.needs_work:
             return
-        if session.needs_work:
-            super().on_idle()
-        if self._held_up:
+        self._do_what_is_due()
+        if self._held_up and self._is_connected:
             self._try_held_up([])
         self._tell_news()
         self._put_off([])
+
+    def _do_what_is_due(self) -> None:
+        """Send a heartbeat, repeat releases, or connect, where no request does so."""
+        session = self._session
+        if session is not None and session.needs_work:
+            super().on_idle()
 
     @property
     def needs_work(self) -> bool:
@@ -173,10 +179,10 @@ class StoreProcessor(LeasedProcessor[StoreSession]):
         self._held_up.keep(set(again))
         if seconds is None:
             return None
-        if self._is_connected and not self._held_up.split(again)[0]:
-            return Again(min(seconds, self._held_up.seconds_to_try), again, at_once=True)
         if self._may_have_runs(again):
             seconds = min(seconds, self._longest_pause)
+        if self._is_connected and not self._held_up.split(again)[0]:
+            return Again(min(seconds, self._held_up.seconds_to_try), again, at_once=True)
         return Again(seconds, again)
 
     def _may_have_runs(self, waiting: Sequence[PendingResult[Any]]) -> bool:
