@@ -282,7 +282,8 @@ async def test_error_of_the_executor_is_the_runs(tmp_path: Path) -> None:
     closed = ThreadPoolExecutor(1)
     closed.shutdown()
     results = await flow.amap(states(tmp_path, {}, 2), executor=closed)
-    assert [str(one.error) for one in results] == ["cannot schedule new futures after shutdown"] * 2
+    words = "executor=: cannot schedule new futures after shutdown."
+    assert [str(one.error) for one in results] == [words] * 2
     no_executor: Any = list
     results = await flow.amap(states(tmp_path, {}, 1), executor=no_executor)
     assert isinstance(results[0].error, InvalidTypeError)

@@ -13,9 +13,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from aiocheckpoint._concurrency import forks
+from aiocheckpoint._concurrency.renewed_executor import RenewedExecutor, tells_begin
 from aiocheckpoint._concurrency.sent_calls import SUBMITTING, SubmittedCall
 from aiocheckpoint._concurrency.work_items import WorkItem
-from aiocheckpoint._tracebacks import calls_user_code
+from aiocheckpoint.errors import ExecutorError
 
 if TYPE_CHECKING:
     import asyncio
@@ -28,11 +29,7 @@ if TYPE_CHECKING:
 
     Given = Executor | Callable[[], Executor] | Literal["process"]
 
-__all__ = ["CallPool", "ExecutorPools", "PoolCall", "UnusableExecutorError"]
-
-
-class UnusableExecutorError(Exception):
-    """An executor that takes no calls any more, or gives no futures."""
+__all__ = ["CallPool", "ExecutorPools", "PoolCall"]
 
 
 class PoolCall:
@@ -175,21 +172,14 @@ class _GivenExecutor:
 
     def __init__(self, given: Executor | Callable[[], Executor]) -> None:
         self.is_cold = True
-        self._make: Callable[[], Executor] | None = None
-        self._executor: Executor | None = None
-        if isinstance(given, type) or not callable(getattr(given, "submit", None)):
-            self._make = given  # type: ignore[assignment]  # checked by `check_executor`
-        else:
-            self._executor = given  # type: ignore[assignment]
-        self.renews = self._make is not None
-        self._process: object = forks.process
-        self._lock = threading.Lock()
+        self._executor = RenewedExecutor(given)
+        self.renews = self._executor.renews
 
     @property
     def pickles_by_name(self) -> bool:
         # Who has such an executor has imported the module.
         module = sys.modules.get("concurrent.futures.process")
-        return module is not None and isinstance(self._executor, module.ProcessPoolExecutor)
+        return module is not None and isinstance(self._executor.current, module.ProcessPoolExecutor)
 
     def warm_up(self) -> None:
         self.is_cold = False
@@ -209,85 +199,32 @@ class _GivenExecutor:
         return self._item(call, None).result_here()
 
     def close(self) -> None:
-        if self._make is None or self._process is not forks.process:
-            return
-        with self._lock:
-            executor, self._executor = self._executor, None
         self.is_cold = True
-        if executor is not None:
-            executor.shutdown(wait=False)  # A step that hangs there must not keep the flow.
+        self._executor.close(wait=False)  # A step that hangs there must not keep the flow.
 
     def _item(self, call: PoolCall, loop: asyncio.AbstractEventLoop | None) -> SubmittedCall:
-        executor = self._take()
-        # The futures of Dask are pending until they end, and a cancelled call runs on there.
-        tells_begin = not type(executor).__module__.startswith("distributed.")
-        return SubmittedCall(partial(self._submit, call), loop, tells_begin=tells_begin)
+        tells = tells_begin(self._executor.take())
+        return SubmittedCall(partial(self._submit, call), loop, tells_begin=tells)
 
     def _submit(self, call: PoolCall) -> Future[Any]:
-        if call.apart and self._make is not None:
-            return self._submit_apart(call, self._make)
-        executor = self._take()
+        renewed = self._executor
+        if call.apart and renewed.renews:
+            return self._submit_apart(call)
+        executor = renewed.take()
         try:
-            future = executor.submit(call.function, call.argument)
-        except (BrokenExecutor, RuntimeError) as error:
-            if self._make is None:
-                if isinstance(error, BrokenExecutor):
-                    raise
-                raise UnusableExecutorError(str(error)) from error
-            self._drop(executor)
-            future = self._take().submit(call.function, call.argument)
-        return _checked_future(future)
+            return renewed.submit(executor, call.function, call.argument)
+        except (BrokenExecutor, ExecutorError):
+            if not renewed.renews:
+                raise
+            renewed.drop(executor)
+            return renewed.submit(renewed.take(), call.function, call.argument)
 
-    def _submit_apart(self, call: PoolCall, make: Callable[[], Executor]) -> Future[Any]:
-        executor = _called(make)
-        future = _checked_future(executor.submit(call.function, call.argument))
-        if executor is not self._executor:
+    def _submit_apart(self, call: PoolCall) -> Future[Any]:
+        executor = self._executor.made()
+        future = self._executor.submit(executor, call.function, call.argument)
+        if executor is not self._executor.current:
             future.add_done_callback(lambda _: executor.shutdown(wait=False))
         return future
-
-    def _take(self) -> Executor:
-        if self._process is not forks.process:
-            if self._make is None:
-                raise UnusableExecutorError(
-                    "it belongs to the parent of this forked process. Give executor= a function "
-                    "that makes one"
-                )
-            self._executor, self._process, self._lock = None, forks.process, threading.Lock()
-        with self._lock:
-            if self._executor is None:
-                if self._make is None:
-                    raise AssertionError("an executor that was given is kept")
-                self._executor = _called(self._make)
-            return self._executor
-
-    def _drop(self, executor: Executor) -> None:
-        """Let the next use make another one in place of a broken one."""
-        with self._lock:
-            if self._executor is not executor:
-                return  # Another call has done so.
-            self._executor = None
-        executor.shutdown(wait=False)
-
-
-@calls_user_code
-def _called(make: Callable[[], Executor]) -> Executor:
-    executor = make()
-    if not callable(getattr(executor, "submit", None)):
-        raise UnusableExecutorError(
-            f"the function given as executor= returned a {type(executor).__name__}, and is to "
-            "make an executor of concurrent.futures"
-        )
-    return executor
-
-
-def _checked_future(future: Any) -> Future[Any]:  # noqa: ANN401 - of an executor of a user
-    wanted = ("add_done_callback", "cancel", "cancelled", "done", "result")
-    if not all(callable(getattr(future, name, None)) for name in wanted):
-        raise UnusableExecutorError(
-            f"its submit() gives a {type(future).__name__}, and no future of concurrent.futures"
-        )
-    checked: Future[Any] = future
-    return checked
 
 
 def _do_nothing(_: object) -> None:

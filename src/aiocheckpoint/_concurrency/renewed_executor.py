@@ -1,129 +1,121 @@
-"""The executor of many calls, which a function of the user makes anew when it broke."""
+"""An executor that a user gives, or that a function of the user makes, anew when it broke."""
 
 from __future__ import annotations
 
-import asyncio
-from contextvars import copy_context
-from functools import partial
+import threading
+from concurrent.futures import BrokenExecutor
 from typing import TYPE_CHECKING, Any
 
+from aiocheckpoint._concurrency import forks
 from aiocheckpoint._tracebacks import calls_user_code
-from aiocheckpoint.errors import InvalidTypeError
+from aiocheckpoint.errors import ExecutorError, InvalidTypeError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable
+    from collections.abc import Callable
     from concurrent.futures import Executor, Future
 
-__all__ = ["Generation", "RenewedExecutor"]
+__all__ = ["RenewedExecutor", "gives_executor", "may_be_executor", "tells_begin"]
+
+_OF_FUTURES = ("add_done_callback", "cancel", "cancelled", "done", "result")
 
 
-class Generation:
-    """One executor, from its making until it breaks.
+def gives_executor(given: object) -> bool:
+    """Whether it is a function or class that makes executors, and no executor itself."""
+    return isinstance(given, type) or not callable(getattr(given, "submit", None))
 
-    A broken one fails all its calls, those as well that have not begun. Their callers settle
-    together which of them may have broken it.
 
-    Args:
-        executor: The executor.
+def may_be_executor(given: object) -> bool:
+    """Whether it is an executor, or may be a function that makes one."""
+    return callable(given) or not gives_executor(given)
+
+
+def tells_begin(executor: Executor) -> bool:
+    """Whether its futures tell that their calls have begun.
+
+    Those of Dask are pending until they end, and a cancelled call runs on there.
     """
-
-    def __init__(self, executor: Executor) -> None:
-        self.executor: Executor = executor
-        self._in_flight: set[Hashable] = set()
-        self._any_begun = False
-        self._settled = asyncio.Event()
-
-    @property
-    def tells_begin(self) -> bool:
-        """Whether a future tells that its call has begun. Those of Dask are pending to the end."""
-        return not type(self.executor).__module__.startswith("distributed.")
-
-    def enter(self, call: Hashable) -> None:
-        """Count a call that is submitted."""
-        self._in_flight.add(call)
-
-    def leave(self, call: Hashable) -> None:
-        """Count a call no more: it has ended, or was lost."""
-        self._in_flight.discard(call)
-        if not self._in_flight:
-            self._settled.set()
-
-    async def is_suspect(self, call: Hashable, *, has_begun: bool) -> bool:
-        """Wait for the other calls that were lost with this one, and say whether it may be why.
-
-        Args:
-            call: The call.
-            has_begun: Whether it had begun. Where none had, each is a suspect.
-        """
-        self._any_begun = self._any_begun or has_begun
-        self._settled.clear()
-        self.leave(call)
-        await self._settled.wait()
-        return has_begun or not self._any_begun
+    return not type(executor).__module__.startswith("distributed.")
 
 
 class RenewedExecutor:
-    """An executor that was given, or one that a function makes.
+    """An executor that was given, or one that a function makes. Any thread may use it.
 
     Args:
-        given: The executor, or the function.
-        run_blocking: Calls a function in a thread of the library, and is awaited.
+        given: The executor or the function.
+
+    Attributes:
+        renews: Whether a broken executor is made anew.
     """
 
-    def __init__(
-        self, given: Executor | Callable[[], Executor], run_blocking: Callable[..., Any]
-    ) -> None:
-        self._given: Any = given
-        self._run_blocking = run_blocking
-        self._lock = asyncio.Lock()
-        self._generation: Generation | None = None
-        self.renews: bool = not callable(getattr(given, "submit", None)) or isinstance(given, type)
+    def __init__(self, given: Executor | Callable[[], Executor]) -> None:
+        self.renews: bool = gives_executor(given)
+        self._make: Any = given if self.renews else None
+        executor: Any = None if self.renews else given
+        self._executor: Executor | None = executor
+        self._process: object = forks.process
+        self._lock = threading.Lock()
 
-    async def generation(self) -> Generation:
+    @property
+    def current(self) -> Executor | None:
+        """The executor, if there is one. It may be that of the parent of this process."""
+        return self._executor
+
+    def take(self) -> Executor:
         """Give the executor, made now if there is none.
 
         Raises:
+            ExecutorError: It belongs to the parent of this forked process.
             InvalidTypeError: The function has returned something else.
             BaseException: The function raised it.
         """
-        async with self._lock:
-            if self._generation is None:
-                executor = await self._run_blocking(self._make) if self.renews else self._given
-                self._generation = Generation(executor)
-            return self._generation
+        if self._process is not forks.process:
+            if not self.renews:
+                raise ExecutorError(
+                    None,
+                    "it belongs to the parent of this forked process. Give executor= a function "
+                    "that makes one",
+                )
+            self._executor, self._process, self._lock = None, forks.process, threading.Lock()
+        with self._lock:
+            if self._executor is None:
+                self._executor = self.made()
+            return self._executor
 
-    async def submit(
-        self, generation: Generation, function: Callable[..., Any], argument: object
+    def submit(
+        self, executor: Executor, function: Callable[..., Any], argument: object
     ) -> Future[Any]:
-        """Submit a call, in a thread: an executor may start processes now, or block.
+        """Submit a call to an executor.
 
         Raises:
-            BaseException: The executor raised it.
+            ExecutorError: It takes no calls any more, or gives no futures.
+            BaseException: The executor raised it, as a broken one does.
         """
-        context = copy_context()  # Engines read annotations there.
-        future: Future[Any] = await self._run_blocking(
-            context.run, generation.executor.submit, function, argument
-        )
-        return future
+        try:
+            future: Any = executor.submit(function, argument)
+        except BrokenExecutor:
+            raise
+        except RuntimeError as error:
+            raise ExecutorError(None, str(error) or "it takes no calls") from error
+        if not all(callable(getattr(future, name, None)) for name in _OF_FUTURES):
+            raise ExecutorError(
+                None,
+                f"its submit() gives a {type(future).__name__}, and no future of "
+                "concurrent.futures",
+            )
+        checked: Future[Any] = future
+        if not tells_begin(executor):
+            # Imported here because most executors are pools of this machine.
+            from aiocheckpoint._concurrency.closed_engines import (  # noqa: PLC0415
+                fail_when_closed,
+            )
 
-    async def drop(self, generation: Generation) -> None:
-        """Let the next call have another executor than this broken one."""
-        if self._generation is generation:
-            self._generation = None
-            await self._shut_down(generation, wait=False)
-
-    async def close(self) -> None:
-        """Shut down what the function has made last. Its calls have ended."""
-        generation, self._generation = self._generation, None
-        if self.renews and generation is not None:
-            await self._shut_down(generation, wait=True)
-
-    async def _shut_down(self, generation: Generation, *, wait: bool) -> None:
-        await self._run_blocking(partial(generation.executor.shutdown, wait=wait))
+            fail_when_closed(executor, checked)
+        return checked
 
     @calls_user_code
-    def _make(self) -> Executor:
-        made: Any = self._given()
+    def made(self) -> Executor:
+        """Let the function make an executor."""
+        made: Any = self._make()
         if not callable(getattr(made, "submit", None)):
             raise InvalidTypeError(
                 "the function given as executor= is to return an executor of concurrent.futures, "
@@ -131,3 +123,24 @@ class RenewedExecutor:
             )
         executor: Executor = made
         return executor
+
+    def drop(self, executor: Executor) -> None:
+        """Let the next use make another one in place of a broken one."""
+        with self._lock:
+            if self._executor is not executor or not self.renews:
+                return  # Another call has done so.
+            self._executor = None
+        executor.shutdown(wait=False)
+
+    def close(self, *, wait: bool) -> None:
+        """Shut down what the function has made last. The next use makes it anew.
+
+        Args:
+            wait: Whether to wait for its calls.
+        """
+        if not self.renews or self._process is not forks.process:
+            return
+        with self._lock:
+            executor, self._executor = self._executor, None
+        if executor is not None:
+            executor.shutdown(wait=wait)

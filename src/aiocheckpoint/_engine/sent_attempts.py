@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import pickle
 from concurrent.futures import BrokenExecutor
-from io import BytesIO
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from aiocheckpoint._concurrency.call_errors import CallRefusedError, PartTimeoutError
@@ -14,15 +13,18 @@ from aiocheckpoint._concurrency.executors import call_enveloped
 from aiocheckpoint._concurrency.threads import LateCancellationError
 from aiocheckpoint._concurrency.worker_losses import is_loss
 from aiocheckpoint._engine.context import DrainedError
-from aiocheckpoint._engine.pickled_states import loaded_state, pickled_state
+from aiocheckpoint._engine.pickled_states import pickled_state
 from aiocheckpoint._engine.sent_progress import SentProgress
-from aiocheckpoint._engine.sent_step import SentPart, SentStep, execute_step, unloadable_keys
+from aiocheckpoint._engine.sent_states import state_sent
+from aiocheckpoint._engine.sent_step import SentPart, SentStep, execute_step
 from aiocheckpoint._engine.step_events import emit_finished
 from aiocheckpoint._logging import RunPlace, log
 from aiocheckpoint._model.termination import ENDS_OF_STEPS
-from aiocheckpoint._snapshot.pickling.serializer import UnserializableError, load
+from aiocheckpoint._snapshot.pickling.sent_errors import SentTraceback, error_sent
+from aiocheckpoint._snapshot.pickling.serializer import UnserializableError
 from aiocheckpoint._tracebacks import calls_user_code
 from aiocheckpoint.errors import (
+    CheckpointError,
     ExecutorError,
     StepTimeoutError,
     UnserializableStateError,
@@ -34,9 +36,10 @@ if TYPE_CHECKING:
     from asyncio import CancelledError
 
     from aiocheckpoint._engine.context import RunContext, StepProgress
-    from aiocheckpoint._engine.sent_step import SentError, StepAnswer
+    from aiocheckpoint._engine.sent_step import StepAnswer
     from aiocheckpoint._model.steps import NamedParts, Step
     from aiocheckpoint._snapshot.pickling.names import StepModules
+    from aiocheckpoint._snapshot.pickling.sent_errors import SentError
 
 __all__ = ["attempt_sent"]
 
@@ -171,6 +174,8 @@ class _Sending:
         if isinstance(error, PartTimeoutError) and self._seconds is not None:
             self._progress.part = error.part
             raise StepTimeoutError(name, error.part, self._seconds) from None
+        if isinstance(error, ExecutorError):
+            raise ExecutorError(name, error.problem) from error.__cause__
         if not is_loss(error):
             raise ExecutorError(name, _problem_of(error)) from error
         if isinstance(error, BrokenExecutor) and not self._pool.renews:
@@ -198,6 +203,8 @@ class _Sending:
 
 
 def _problem_of(error: Exception) -> str:
+    if isinstance(error, CheckpointError):
+        return str(error)
     if isinstance(error, (CallRefusedError, pickle.PicklingError, AttributeError, TypeError)):
         return (
             f"the step cannot be sent ({type(error).__name__}: {error}). Put its functions at the "
@@ -218,11 +225,10 @@ async def _take_state(
         raise AssertionError(step.name)
     modules = context.settings.modules
     try:
-        made = await context.backend.run(loaded_state, answer.state, modules)
-    except Exception as error:
+        made = await context.backend.run(state_sent, answer.state, modules)
+    except UnserializableStateError as error:
         progress.part = "snapshot"
-        offenders = unloadable_keys(answer.state, modules)
-        raise UnserializableStateError(step.name, offenders) from error
+        raise UnserializableStateError(step.name, error.offenders) from error.__cause__
     state.clear()
     state.update(made)
 
@@ -259,29 +265,17 @@ def _raise_error(error: BaseException) -> NoReturn:
     raise error
 
 
-class _WorkerTraceback(Exception):  # noqa: N818 - named for what is printed
-    """The traceback in the worker, as the cause of the exception here."""
-
-    def __str__(self) -> str:
-        return f'\n"""\n{self.args[0]}"""'
-
-
 def _rebuilt(sent: SentError, step: str, modules: StepModules) -> BaseException:
     """Rebuild an exception of the step. An error of ours where that is impossible."""
-    error: BaseException | None = None
-    if sent.stream is not None:
-        try:
-            error = load(BytesIO(sent.stream), modules=modules)
-        except Exception:  # noqa: BLE001 - classes of users raise anything when they are loaded
-            error = None
+    error = error_sent(sent, modules)
     if error is None:
         error = ExecutorError(
             step, f"it raised {sent.kind}, which cannot be sent back. A note has its traceback"
         )
         error.add_note(sent.text)
-    for note in sent.notes:
-        if note not in getattr(error, "__notes__", ()):
+        for note in sent.notes:
             error.add_note(note)
-    if not isinstance(error, ENDS_OF_STEPS):
-        error.__cause__ = _WorkerTraceback(sent.text)
+        error.__cause__ = SentTraceback(sent.text)
+    elif isinstance(error, ENDS_OF_STEPS):
+        error.__cause__ = None  # It says no more than where the step ended.
     return error

@@ -10,39 +10,33 @@ import contextvars
 import inspect
 import pickle
 import time
-import traceback
-from io import BytesIO
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from aiocheckpoint._concurrency.process_worker import note_part
 from aiocheckpoint._engine.missing_keys import is_missing_key
-from aiocheckpoint._engine.pickled_states import dumped_state, loaded_state
 from aiocheckpoint._engine.sent_progress import DistantReports
+from aiocheckpoint._engine.sent_states import sent_state, state_sent
 from aiocheckpoint._model.current_step import CURRENT, StepInProgress
 from aiocheckpoint._model.failure_texts import MISSING_KEY
 from aiocheckpoint._model.part_checks import check_end, checked_loaded
 from aiocheckpoint._model.termination import ENDS_OF_STEPS
-from aiocheckpoint._snapshot.pickling.diagnosis import find_unserializable, path_of
-from aiocheckpoint._snapshot.pickling.lost_keys import load_what_loads
 from aiocheckpoint._snapshot.pickling.names import StepModules
-from aiocheckpoint._snapshot.pickling.serializer import (
-    NotSmallError,
-    UnserializableError,
-    dump,
-    dump_small,
-    load,
+from aiocheckpoint._snapshot.pickling.sent_errors import sent_error
+from aiocheckpoint._tracebacks import calls_user_code
+from aiocheckpoint.errors import (
+    FlowDefinitionError,
+    NotTransactionalError,
+    UnserializableStateError,
 )
-from aiocheckpoint._snapshot.target import MemoryTarget
-from aiocheckpoint._tracebacks import calls_user_code, user_frames
-from aiocheckpoint.errors import FlowDefinitionError, NotTransactionalError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from aiocheckpoint._engine.sent_progress import ProgressChannel
     from aiocheckpoint._model.current_step import StepConnection, StepReports
+    from aiocheckpoint._snapshot.pickling.sent_errors import SentError
 
-__all__ = ["SentError", "SentPart", "SentStep", "StepAnswer", "execute_step", "unloadable_keys"]
+__all__ = ["SentPart", "SentStep", "StepAnswer", "execute_step"]
 
 
 class SentPart(NamedTuple):
@@ -87,22 +81,6 @@ class SentStep:
     ) -> None:
         self.parts, self.state, self.facts, self.needs = parts, state, facts, needs
         self.cursor, self.channel, self.location = cursor, channel, location
-
-
-class SentError(NamedTuple):
-    """An exception on its way back.
-
-    Attributes:
-        stream: The exception, pickled. None where it cannot be.
-        notes: Its notes.
-        kind: The name of its type.
-        text: Its text with its traceback.
-    """
-
-    stream: bytes | None
-    notes: tuple[str, ...]
-    kind: str
-    text: str
 
 
 class StepAnswer(NamedTuple):
@@ -187,16 +165,16 @@ class _StepElsewhere:
         except Exception as error:  # noqa: BLE001 - modules of users raise anything
             return self._not_arrived(("its functions", f"{type(error).__name__}: {error}"))
         try:
-            state = loaded_state(self._sent.state, self._modules)
-        except Exception:  # noqa: BLE001 - classes of users raise anything when they are loaded
-            return self._not_arrived(*unloadable_keys(self._sent.state, self._modules))
+            state = state_sent(self._sent.state, self._modules)
+        except UnserializableStateError as error:
+            return self._not_arrived(*error.offenders)
         try:
             for part in self._parts:
                 self._call(part, state)
             note_part("")
         except BaseException as error:  # noqa: BLE001 - raised in the process of the run
             self._note_missing_key(error)
-            return StepAnswer(self._part, self._seconds, error=_sent_error(error))
+            return StepAnswer(self._part, self._seconds, error=sent_error(error))
         return self._ended(state)
 
     def _not_arrived(self, *offenders: tuple[str, str]) -> StepAnswer:
@@ -244,14 +222,9 @@ class _StepElsewhere:
         offenders: tuple[tuple[str, str], ...] = ()
         stream = None
         try:
-            stream = dump_small(state)
-        except NotSmallError:
-            try:
-                stream = dumped_state(state, self._modules)
-            except UnserializableError as error:
-                offenders = find_unserializable(state, modules=self._modules) or (
-                    ("state", str(error)),
-                )
+            stream = sent_state(state, self._modules)
+        except UnserializableStateError as error:
+            offenders = error.offenders
         part = None if stream is not None else "snapshot"
         ignored = self._result_ignored
         return StepAnswer(part, self._seconds, stream, offenders=offenders, result_ignored=ignored)
@@ -260,34 +233,3 @@ class _StepElsewhere:
 @calls_user_code
 def _called(part: SentPart, state: dict[str, Any], data: dict[str, Any]) -> object:
     return part.function(state, data) if part.takes_data else part.function(state)
-
-
-def _sent_error(error: BaseException) -> SentError:
-    kind = f"{type(error).__module__}.{type(error).__qualname__}"
-    try:
-        notes = tuple(map(str, getattr(error, "__notes__", ())))
-        lines = traceback.format_exception(type(error), error, user_frames(error))
-        text = "".join(lines)
-    except Exception as second:  # noqa: BLE001 - methods of a user's class raise anything
-        notes, text = (), f"<no text: {type(second).__name__}>"
-    return SentError(_pickled_error(error), notes, kind, text)
-
-
-def _pickled_error(error: BaseException) -> bytes | None:
-    """Pickle an exception. None if it cannot be, or would not load again."""
-    memory = MemoryTarget()
-    try:
-        dump(error, memory)
-        loads = isinstance(load(memory.read_back()), type(error))
-    except Exception:  # noqa: BLE001 - classes of users raise anything when they are loaded
-        return None
-    return memory.getvalue() if loads else None
-
-
-def unloadable_keys(stream: bytes, modules: StepModules) -> tuple[tuple[str, str], ...]:
-    """Find the keys of a state whose values cannot be loaded here, with the reasons."""
-    try:
-        _, lost = load_what_loads(BytesIO(stream), None, modules, code=True)
-    except Exception as error:  # noqa: BLE001 - as above
-        return (("state", type(error).__name__),)
-    return tuple((path_of(key), reason) for key, reason in lost.items())

@@ -11,6 +11,7 @@ from concurrent.futures import Executor
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, Literal
 
+from aiocheckpoint._concurrency.renewed_executor import gives_executor, may_be_executor
 from aiocheckpoint.errors import FlowDefinitionError, InvalidTypeError, InvalidValueError
 
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ __all__ = [
     "check_executor",
     "check_sendable",
     "executor_shown",
-    "gives_executor",
 ]
 
 StepExecutor = Executor | Callable[[], Executor] | Literal["process"]
@@ -59,7 +59,7 @@ def check_executor(
                 f"executor={executor!r} is unknown. It is 'process', an executor of "
                 "concurrent.futures, or a function that makes one."
             )
-    elif not callable(executor) and gives_executor(executor):
+    elif not may_be_executor(executor):
         raise InvalidTypeError(
             "executor= is 'process', an executor of concurrent.futures, or a function that makes "
             f"one, not a {type(executor).__name__}."
@@ -75,11 +75,6 @@ def check_executor(
         problem = "timeout= cannot be kept, as nothing stops a call there, but with 'process'"
     if problem is not None:
         raise FlowDefinitionError(f"executor= executes a step elsewhere, and {problem}.")
-
-
-def gives_executor(executor: object) -> bool:
-    """Whether it is a function or class that makes executors, and no executor itself."""
-    return isinstance(executor, type) or not callable(getattr(executor, "submit", None))
 
 
 def executor_shown(executor: StepExecutor) -> str:

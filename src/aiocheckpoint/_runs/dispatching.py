@@ -12,11 +12,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from aiocheckpoint._concurrency.daemon_threads import DaemonThreads
-from aiocheckpoint._concurrency.renewed_executor import RenewedExecutor
+from aiocheckpoint._concurrency.renewed_executor import may_be_executor
 from aiocheckpoint._concurrency.threads import run_in_thread
 from aiocheckpoint._concurrency.worker_losses import is_loss
+from aiocheckpoint._engine.sent_states import sent_state, state_sent
 from aiocheckpoint._model.run_result import RunResult
-from aiocheckpoint._runs.sent_runs import SentFlow, SentRun, carry_out, dumped, loaded
+from aiocheckpoint._runs.generations import Generations
+from aiocheckpoint._runs.sent_runs import SentFlow, SentRun, carry_out
 from aiocheckpoint._snapshot.pickling.sent_errors import SentTraceback, error_sent
 from aiocheckpoint.errors import (
     InvalidTypeError,
@@ -32,12 +34,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from concurrent.futures import Executor, Future
 
-    from aiocheckpoint._concurrency.renewed_executor import Generation
     from aiocheckpoint._model.header import Header
     from aiocheckpoint._model.request import LoadPolicy
     from aiocheckpoint._model.state_type import Data
     from aiocheckpoint._runs.core import FlowCore
     from aiocheckpoint._runs.flow_methods import FlowMethods
+    from aiocheckpoint._runs.generations import Generation
     from aiocheckpoint._runs.sent_runs import RunAnswer
 
 __all__ = ["Dispatcher"]
@@ -88,7 +90,7 @@ class Dispatcher:
         self._wait = max(_LEAST_WAIT, _LEASES_TO_WAIT * (getattr(handler, "lease", None) or 0.0))
         _check_executor(executor)
         self._threads = DaemonThreads("aiocheckpoint-dispatch", 1, idle_seconds=_IDLE_SECONDS)
-        self._executor = RenewedExecutor(executor, partial(run_in_thread, self._threads))
+        self._executors = Generations(executor, partial(run_in_thread, self._threads))
         in_threads = isinstance(executor, ThreadPoolExecutor)
         self._flow = SentFlow(core, None if in_threads else _pickled(flow))
         self._in_flight: set[str] = set()
@@ -111,7 +113,7 @@ class Dispatcher:
     async def close(self) -> None:
         """Shut down what a function has made, once all runs have ended."""
         try:
-            await self._executor.close()
+            await self._executors.close()
         finally:
             self._flow.forget()
             self._threads.shutdown(wait=False)
@@ -119,7 +121,7 @@ class Dispatcher:
     async def _result(self, run_id: str, state: Data) -> RunResult:
         modules = self._core.settings.modules
         sent = SentRun(
-            *(self._flow, run_id, dumped(state, modules)),
+            *(self._flow, run_id, sent_state(state, modules)),
             load_policy=self.load_policy,
             wait=self._wait,
             returns_state=self._states,
@@ -151,11 +153,11 @@ class Dispatcher:
             _LostError: Its worker was lost.
             BaseException: The executor raised it.
         """
-        generation = await self._executor.generation()
+        generation = await self._executors.last()
         call = object()
         generation.enter(call)
         try:
-            future = await self._executor.submit(generation, carry_out, sent)
+            future = await self._executors.submit(generation, carry_out, sent)
             answer: RunAnswer = await self._end_of(future, generation)
         except Exception as error:
             self._core.settings.active_runs.check()
@@ -165,9 +167,9 @@ class Dispatcher:
             has_begun = _mark(found) != _mark(before)
             if not isinstance(error, BrokenExecutor):
                 raise _LostError(found, counts=True) from error
-            if not self._executor.renews:
+            if not self._executors.renews:
                 raise _LostError(found, counts=has_begun, is_last=True) from error
-            await self._executor.drop(generation)
+            await self._executors.drop(generation)
             counts = await generation.is_suspect(call, has_begun=has_begun)
             raise _LostError(found, counts=counts) from error
         finally:
@@ -203,14 +205,14 @@ class Dispatcher:
     def _taken(self, run_id: str, answer: RunAnswer) -> RunResult:
         """Make the result of a run from the answer of its worker."""
         if answer.error is not None:
-            error = error_sent(answer.error)
+            error = error_sent(answer.error, self._core.settings.modules)
             if error is None:
                 error = RemoteError(run_id, answer.error.kind, answer.error.text)
                 error.__cause__ = SentTraceback(answer.error.text)
             return RunResult(run_id=run_id, state=None, error=error, status=answer.status)
         state = None
         if answer.state is not None:
-            state = loaded(answer.state, self._core.settings.modules)
+            state = state_sent(answer.state, self._core.settings.modules)
         return RunResult(
             run_id=run_id,
             state=state,
@@ -289,7 +291,7 @@ def _pickled(flow: FlowMethods[Any]) -> bytes:
 
 
 def _check_executor(executor: object) -> None:
-    if not callable(getattr(executor, "submit", None)) and not callable(executor):
+    if not may_be_executor(executor):
         raise InvalidTypeError(
             "executor= is an executor of concurrent.futures, or a function that makes one, not a "
             f"{type(executor).__name__}."

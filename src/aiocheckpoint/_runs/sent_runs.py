@@ -13,23 +13,18 @@ import threading
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from aiocheckpoint._concurrency import forks
-from aiocheckpoint._engine.pickled_states import dumped_state, loaded_state
+from aiocheckpoint._engine.sent_states import sent_state, state_sent
 from aiocheckpoint._runs.results import drop_states
-from aiocheckpoint._snapshot.pickling.diagnosis import find_unserializable, path_of
-from aiocheckpoint._snapshot.pickling.lost_keys import load_what_loads
 from aiocheckpoint._snapshot.pickling.sent_errors import SentError, sent_error
-from aiocheckpoint._snapshot.pickling.serializer import UnserializableError
-from aiocheckpoint._snapshot.target import MemoryTarget
-from aiocheckpoint.errors import RunTerminatedError, UnserializableStateError
+from aiocheckpoint.errors import RunTerminatedError
 
 if TYPE_CHECKING:
     from aiocheckpoint._engine.outcomes import RunOutcome
     from aiocheckpoint._model.header import Status
     from aiocheckpoint._model.request import LoadPolicy, Request
     from aiocheckpoint._runs.core import FlowCore
-    from aiocheckpoint._snapshot.pickling.names import StepModules
 
-__all__ = ["RunAnswer", "SentFlow", "SentRun", "carry_out", "dumped", "loaded"]
+__all__ = ["RunAnswer", "SentFlow", "SentRun", "carry_out"]
 
 _MOST_FLOWS = 8
 """The flows that a worker keeps for further runs. Workers of a cluster serve many programs."""
@@ -173,8 +168,8 @@ def carry_out(sent: SentRun) -> RunAnswer:
     try:
         core = sent.flow.core()
         modules = core.settings.modules
-        outcome = _run(core, sent, loaded(sent.state, modules))
-        state = dumped(outcome.state, modules) if sent.returns_state else None
+        outcome = _run(core, sent, state_sent(sent.state, modules))
+        state = sent_state(outcome.state, modules) if sent.returns_state else None
         return RunAnswer(outcome.status, outcome.pause_number, state)
     except BaseException as error:  # noqa: BLE001 - it is the result of the run
         drop_states(error)
@@ -194,38 +189,3 @@ def _run(core: FlowCore, sent: SentRun, state: dict[str, Any]) -> RunOutcome:
 
 async def _run_async(core: FlowCore, request: Request, sent: SentRun) -> RunOutcome:
     return await core.run_async(await core.async_backend(), request, sent.run_id, sent.wait)
-
-
-def dumped(state: dict[str, Any], modules: StepModules) -> bytes:
-    """Pickle a state that is sent.
-
-    Raises:
-        UnserializableStateError: It holds a value that cannot be pickled.
-    """
-    try:
-        return dumped_state(state, modules)
-    except UnserializableError as error:
-        offenders = find_unserializable(state, modules=modules) or (("state", str(error)),)
-        raise UnserializableStateError(None, offenders) from error
-
-
-def loaded(stream: bytes, modules: StepModules) -> dict[str, Any]:
-    """Load a state that was sent.
-
-    Raises:
-        UnserializableStateError: It holds a value that cannot be loaded here.
-    """
-    try:
-        return loaded_state(stream, modules)
-    except Exception as error:
-        raise UnserializableStateError(None, _unloadable(stream, modules)) from error
-
-
-def _unloadable(stream: bytes, modules: StepModules) -> tuple[tuple[str, str], ...]:
-    """Find the keys of a state whose values cannot be loaded here, with the reasons."""
-    where = "it was sent to another process, which cannot load it"
-    try:
-        _, lost = load_what_loads(MemoryTarget(stream), None, modules, code=True)
-    except Exception as error:  # noqa: BLE001 - classes of users raise anything
-        return (("state", f"{where} ({type(error).__name__})"),)
-    return tuple((path_of(key), f"{where} ({reason})") for key, reason in lost.items())

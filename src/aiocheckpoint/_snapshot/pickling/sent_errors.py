@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import traceback
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
+from aiocheckpoint._snapshot.pickling.names import NO_MODULES
 from aiocheckpoint._snapshot.pickling.serializer import dump, load
 from aiocheckpoint._snapshot.target import MemoryTarget
 from aiocheckpoint._tracebacks import user_frames
+
+if TYPE_CHECKING:
+    from aiocheckpoint._snapshot.pickling.names import StepModules
 
 __all__ = ["SentError", "SentTraceback", "error_sent", "sent_error"]
 
@@ -47,8 +51,12 @@ def sent_error(error: BaseException) -> SentError:
     return SentError(_pickled(error), notes, kind, text)
 
 
-def error_sent(sent: SentError) -> BaseException | None:
+def error_sent(sent: SentError, modules: StepModules = NO_MODULES) -> BaseException | None:
     """Load an exception that was sent, with its notes, and its traceback as its cause.
+
+    Args:
+        sent: What travelled.
+        modules: The modules of the steps, where names are looked for as well.
 
     Returns:
         The exception. None where it could not be pickled, or cannot be loaded here.
@@ -56,13 +64,13 @@ def error_sent(sent: SentError) -> BaseException | None:
     if sent.stream is None:
         return None
     try:
-        error: object = load(MemoryTarget(sent.stream))
+        error: object = load(MemoryTarget(sent.stream), modules=modules)
     except Exception:  # noqa: BLE001 - classes of users raise anything when they are loaded
         return None
     if not isinstance(error, BaseException):
         return None
-    if not getattr(error, "__notes__", None):
-        for note in sent.notes:
+    for note in sent.notes:
+        if note not in getattr(error, "__notes__", ()):
             error.add_note(note)
     error.__cause__ = SentTraceback(sent.text)
     return error
