@@ -1,7 +1,7 @@
-"""Costs of what leaves the process: steps that are sent to an executor.
+"""Costs of what leaves the process: steps and runs that are sent to an executor.
 
-    python benchmarks/engine.py [--rounds N] [--parts NAME ...] [--steps N] [--directory DIR]
-                                [--json FILE]
+    python benchmarks/engine.py [--rounds N] [--parts NAME ...] [--steps N] [--runs N]
+                                [--directory DIR] [--json FILE]
 
 The two sides of a pair are measured in turns. The state has ten plain values, and each step adds 1
 to one of them. The store of a run is a SQLite database, where a step is durable before the next
@@ -10,16 +10,21 @@ one begins.
 The part "steps" sends steps to a `ProcessPoolExecutor` of one spawned process. The base is the sum
 of two times: a bare `submit` of the same function and state, of which the changed state comes back,
 and the same step without `executor=`, which is called in a thread of this process.
+
+The part "dask" sends runs of five steps, of which each waits for 20 ms, to two workers of a
+`LocalCluster`, with two threads each. The base is a bare `Client.map` of the same work.
 """
 
 from __future__ import annotations
 
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from measure.pairs import Report, measure, parser
+from workloads.dask_runs import dask_pair
 from workloads.executor_steps import executor_pair
 from workloads.flows import workplace
 
@@ -61,13 +66,23 @@ def measure_steps(place: Place) -> list[Pair]:
     return [pair]
 
 
-PARTS: dict[str, Callable[[Place], list[Pair]]] = {"steps": measure_steps}
+def measure_dask(place: Place) -> list[Pair]:
+    """Measure runs that are sent to workers of Dask."""
+    runs = dask_pair(place.runner, place.directory, place.sizes.runs)
+    pair = place.stack.enter_context(runs)
+    place.versions["distributed"] = version("distributed")
+    measure([pair], place.sizes.rounds)
+    return [pair]
+
+
+PARTS: dict[str, Callable[[Place], list[Pair]]] = {"steps": measure_steps, "dask": measure_dask}
 
 
 def _arguments() -> argparse.Namespace:
     made = parser("Costs of what leaves the process.", rounds=7)
     made.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS), metavar="NAME")
     made.add_argument("--steps", type=int, default=200, help="steps of a run that are sent")
+    made.add_argument("--runs", type=int, default=100, help="runs that are sent to Dask at once")
     made.add_argument("--directory", type=Path, help="where SQLite writes; else a temporary one")
     return made.parse_args()
 
@@ -80,7 +95,7 @@ def main() -> None:
         parts = stack.enter_context(ExitStack())
         place = Place(runner, directory, arguments, parts)
         pairs = [pair for name in arguments.parts for pair in PARTS[name](place)]
-        workload = "steps of ten plain values, sent away from this process"
+        workload = "states of ten plain values, sent away from this process"
         Report(workload, pairs, directory, place.versions, notes=place.notes).finish(arguments.json)
 
 

@@ -19,18 +19,29 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-@pytest.mark.parametrize("kind", ["name", "closure"])
-@pytest.mark.parametrize("engine", ["loky", "joblib", "dask", "ray"])
-def test_engine_takes_a_flow(engine: str, kind: str, tmp_path: Path) -> None:
-    """A flow by value works on its store in a worker, and so do runs that are sent whole."""
+def send(engine: str, kind: str, place: str) -> None:
+    """Send a flow on a store, and runs of it, to an engine in a process of its own."""
     ran = subprocess.run(
-        [sys.executable, program("sent_to_engines_script.py"), engine, kind, tmp_path],
+        [sys.executable, program("sent_to_engines_script.py"), engine, kind, place],
         capture_output=True,
         text=True,
         check=False,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
     )
     assert ran.stdout.endswith("done\n"), ran.stderr[-5_000:]
+
+
+@pytest.mark.parametrize("kind", ["name", "closure"])
+@pytest.mark.parametrize("engine", ["loky", "joblib", "dask", "ray"])
+def test_engine_takes_a_flow(engine: str, kind: str, tmp_path: Path) -> None:
+    """A flow by value works on its store in a worker, and so do runs that are sent whole."""
+    send(engine, kind, f"{tmp_path}/runs/" if kind == "name" else f"sqlite:///{tmp_path}/runs.db")
+
+
+@pytest.mark.parametrize("engine", ["loky", "dask"])
+def test_engine_takes_a_flow_on_postgres(engine: str, database_url: str) -> None:
+    """Its workers connect by the same URL, and no connection travels."""
+    send(engine, "closure", database_url)
 
 
 def test_cloudpickle(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Sends a flow to an engine, and runs of it where the engine has an executor: ENGINE FLOW FOLDER.
+"""Sends a flow to an engine, and runs of it where the engine has an executor: ENGINE FLOW PLACE.
 
 A process of its own, since engines leave threads behind.
 """
@@ -71,11 +71,7 @@ def in_ray(flow: CheckpointFlow) -> None:
 
 
 if __name__ == "__main__":
-    engine, kind, folder = sys.argv[1:]
-    sent = (
-        local_flow(f"{folder}/runs/", secret=find_secret)
-        if kind == "name"
-        else closure_flow(f"sqlite:///{folder}/runs.db")
-    )
+    engine, kind, place = sys.argv[1:]
+    sent = local_flow(place, secret=find_secret) if kind == "name" else closure_flow(place)
     {"loky": loky, "joblib": joblib, "dask": dask, "ray": in_ray}[engine](sent)
     sys.stdout.write("done\n")

@@ -354,6 +354,16 @@ async def test_source_is_not_ahead_of_the_limit(tmp_path: Path) -> None:
     assert (taken, given) == (40, 40)
 
 
+def test_display_shows_the_ends(
+    pool: ProcessPoolExecutor, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No event of a worker comes back, and a display counts the results."""
+    flow = made_flow("sqlite", tmp_path)
+    what = {0: "raise", 1: "pause"}
+    list(flow.map(states(tmp_path, what, 4), executor=pool, progress="lines"))
+    assert "4/4 runs, 2 finished, 1 failed, 1 paused, " in capsys.readouterr().err
+
+
 def test_map_is_the_twin(pool: ProcessPoolExecutor, tmp_path: Path) -> None:
     """Scripts have the same without a loop."""
     flow = made_flow("sqlite", tmp_path)

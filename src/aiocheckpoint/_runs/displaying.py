@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from contextlib import aclosing
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from aiocheckpoint._display.live.choosing import make_display
 from aiocheckpoint._display.live.displays import Closing, DisplaySubject, listener_of, mark_shown
 from aiocheckpoint._runs.arguments import checked_progress
 from aiocheckpoint._runs.descriptions import location_of
 from aiocheckpoint._tracebacks import shortened_traceback
+from aiocheckpoint.events import RunFinished
 from aiocheckpoint.handlers._registry import moves_snapshots
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from aiocheckpoint._display.live.displays import Display
     from aiocheckpoint._engine.listeners import Listener
     from aiocheckpoint._model.followers import Follower
+    from aiocheckpoint._model.run_result import RunResult
     from aiocheckpoint._runs.core import FlowCore
 
 __all__ = ["RunsDisplay", "display_run"]
@@ -53,7 +55,8 @@ class RunsDisplay:
         word = checked_progress(progress) or core.progress
         total = len(runs) if isinstance(runs, (dict, list, tuple)) else None
         shown = partial(_shown, core, None, many=True, total=total)
-        self._display = make_display(word, shown, core.settings.flow)
+        self._flow: str = core.settings.flow
+        self._display = make_display(word, shown, self._flow)
 
     def of_run(self) -> Listener | Follower | None:
         """Give what hears or follows a run, in whose task this is called."""
@@ -61,6 +64,24 @@ class RunsDisplay:
             return None
         mark_shown()
         return listener_of(self._display)
+
+    def hear_end(self, result: RunResult[Any], seconds: float) -> None:
+        """Show the end of a run that was elsewhere, of which no event is heard here.
+
+        Args:
+            result: Its result.
+            seconds: How long it took.
+        """
+        if self._display is None:
+            return
+        status = result.status or "failed"
+        facts: dict[str, Any] = {
+            "flow": self._flow,
+            "run_id": result.run_id,
+            "number": 0,
+            "position": 0,
+        }
+        self._display.hear(RunFinished(**facts, status=status, seconds=seconds))
 
     def shown(self, results: AsyncGenerator[_Result, None]) -> AsyncGenerator[_Result, None]:
         """Give results, and close the display at their end."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import aclosing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -68,7 +69,14 @@ def map_runs(
 
     dispatcher = Dispatcher(flow, core, executor, lost=lost, states=keeps_states)
     dispatcher.load_policy, dispatcher.once = load_policy, once
-    sent = bounded_results(pairs, dispatcher.result, at_once, active_runs)
+
+    async def send(pair: tuple[str, Data]) -> RunResult:
+        begun = time.monotonic()
+        result = await dispatcher.result(pair)
+        display.hear_end(result, time.monotonic() - begun)
+        return result
+
+    sent = bounded_results(pairs, send, at_once, active_runs)
     return Stream(display.shown(_closed_behind(sent, dispatcher)), of="results")
 
 

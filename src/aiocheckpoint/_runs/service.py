@@ -154,13 +154,15 @@ class RunService(FlowMethods[StateT]):
 
         With `executor=`, workers of that executor run them, each whole, by a pickle of the flow and
         of its state. Sync steps are called in the worker's own thread. Hooks that travel with the
-        flow are called there, and `watch` and displays hear no events. **The loss of a worker is no
+        flow are called there, and `watch` hears no events. A display shows how many runs have
+        ended, and how, and not their steps. **The loss of a worker is no
         failure of its run**: a process that was killed, or out of memory. The run is sent again,
         waits until the store sees that its owner is gone, and goes on from its last snapshot. If it
         had finished, its stored state is the result, also without `once`. So a run that another
         program is running is waited for, for 60 seconds or three leases. Leaving the loop early
-        withdraws what has not begun, and waits for the rest. A drain sends no more, and waits for
-        the rest as well. See docs/executors.md.
+        withdraws what has not begun, and waits for the rest. Futures of Dask do not tell what has
+        begun, so there it cancels all and waits for none: a run that has begun goes on in the
+        cluster, to its end. A drain sends no more, and waits for the rest. See docs/executors.md.
 
         Args:
             runs: A dict of states by run id, or an iterable of such pairs, sync or async. Each
