@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import time
 from contextlib import contextmanager
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from measure.pairs import Contender, Goal, Pair
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Generator
     from pathlib import Path
 
-    from distributed import Client
 
 __all__ = ["dask_pair"]
 
@@ -41,15 +41,10 @@ def dask_pair(runner: asyncio.Runner, directory: Path, runs: int) -> Generator[P
         directory: Where the database is made.
         runs: How many runs are sent at once.
     """
-    # Imported here because the other parts need no engine.
-    from distributed import Client, LocalCluster  # noqa: PLC0415
-
-    with (
-        LocalCluster(  # type: ignore[no-untyped-call]
-            n_workers=_WORKERS, threads_per_worker=_THREADS, dashboard_address=":0"
-        ) as cluster,
-        Client(cluster) as client,  # type: ignore[no-untyped-call]
-    ):
+    # Imported here because the other parts need no engine. Its types are partial.
+    dask: Any = import_module("distributed")
+    options = {"n_workers": _WORKERS, "threads_per_worker": _THREADS, "dashboard_address": ":0"}
+    with dask.LocalCluster(**options) as cluster, dask.Client(cluster) as client:
         flow = CheckpointFlow(database(directory, "mapped"), name="counting")
         for number in range(_STEPS):
             flow.add_step(name=f"step {number}")(wait_and_count)
@@ -65,21 +60,21 @@ def dask_pair(runner: asyncio.Runner, directory: Path, runs: int) -> Generator[P
         )
 
 
-async def _mapped_time(flow: CheckpointFlow, client: Client, runs: int, sample: int) -> float:
+async def _mapped_time(flow: CheckpointFlow, client: Any, runs: int, sample: int) -> float:  # noqa: ANN401 - of an engine
     """Send runs, and give the milliseconds of each."""
     states = {f"{sample}-{number}": small_state() for number in range(runs)}
     begun = time.perf_counter()
-    results = await flow.amap(states, executor=client.get_executor(), limit=runs)  # type: ignore[no-untyped-call]
+    results = await flow.amap(states, executor=client.get_executor(), limit=runs)
     taken = time.perf_counter() - begun
     assert [one.state["count"] for one in results if one.state] == [_STEPS] * runs
     return taken * 1e3 / runs
 
 
-def _bare_time(client: Client, runs: int) -> float:
+def _bare_time(client: Any, runs: int) -> float:  # noqa: ANN401 - of an engine
     """Send as many bare tasks, and give the milliseconds of each."""
     states = [small_state() for _ in range(runs)]
     begun = time.perf_counter()
-    results = client.gather(client.map(_all_steps, states, pure=False))  # type: ignore[no-untyped-call]
+    results = client.gather(client.map(_all_steps, states, pure=False))
     taken = time.perf_counter() - begun
     assert [one["count"] for one in results] == [_STEPS] * runs
     return taken * 1e3 / runs
