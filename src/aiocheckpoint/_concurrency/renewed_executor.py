@@ -118,8 +118,8 @@ class RenewedExecutor:
         made: Any = self._make()
         if not callable(getattr(made, "submit", None)):
             raise InvalidTypeError(
-                "the function given as executor= is to return an executor of concurrent.futures, "
-                f"not a {type(made).__name__}."
+                f"the function given as executor= returned a {type(made).__name__}, and is to "
+                "make an executor of concurrent.futures."
             )
         executor: Executor = made
         return executor
