@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from concurrent.futures import BrokenExecutor
 
-__all__ = ["CallRefusedError", "PartTimeoutError", "ProcessLostError"]
+__all__ = ["CallRefusedError", "PartTimeoutError", "ProcessLostError", "ProcessStartError"]
 
 
 class ProcessLostError(BrokenExecutor):
     """A process ended under a call."""
+
+
+class ProcessStartError(Exception):
+    """A process ended by itself before a call began in it, as the next one would."""
 
 
 class CallRefusedError(Exception):

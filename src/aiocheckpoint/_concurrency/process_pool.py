@@ -22,6 +22,7 @@ from aiocheckpoint._concurrency.call_errors import (
     CallRefusedError,
     PartTimeoutError,
     ProcessLostError,
+    ProcessStartError,
 )
 from aiocheckpoint._concurrency.process_worker import ANSWER, PART, serve
 
@@ -66,6 +67,7 @@ class ProcessPool:
 
         Raises:
             ProcessLostError: The process has ended.
+            ProcessStartError: It ended by itself before a part began, as its imports may do.
             PartTimeoutError: A part took longer.
             CallRefusedError: The function or the result cannot be pickled.
         """
@@ -137,6 +139,7 @@ class _Process:
         context = get_context("spawn")
         pipe: Any = context.Pipe()  # Of another class on Windows.
         self.connection: Connection[Any, Any] = pipe[0]
+        self._has_answered = False
         theirs = pipe[1]
         self._process = context.Process(
             target=serve, args=(theirs,), name="aiocheckpoint-step", daemon=False
@@ -160,7 +163,10 @@ class _Process:
             return self._receive(seconds)
         except (EOFError, OSError) as error:
             self._process.join(_END_SECONDS)
-            raise ProcessLostError(_how_it_ended(self._process.exitcode)) from error
+            code = self._process.exitcode
+            if code is not None and code > 0 and not self._has_answered:
+                raise ProcessStartError(_why_it_did_not_begin(code)) from error
+            raise ProcessLostError(_how_it_ended(code)) from error
 
     def _receive(self, seconds: float | None) -> bytes:
         part: str = ""
@@ -173,6 +179,7 @@ class _Process:
             if self.connection not in ready and not self.connection.poll():
                 raise EOFError
             message = self.connection.recv_bytes()
+            self._has_answered = True
             if message[:1] != PART:
                 return message
             part = message[1:].decode()
@@ -210,6 +217,14 @@ def _how_it_ended(code: int | None) -> str:
     if code < 0:
         return f"its process was killed by signal {-code}"
     return f"its process ended with exit code {code}"
+
+
+def _why_it_did_not_begin(code: int) -> str:
+    return (
+        f"{_how_it_ended(code)} before the step began. Its standard error has the reason. A "
+        "process imports the script of its parent, so a run has to be under "
+        '`if __name__ == "__main__":` there'
+    )
 
 
 _pools: weakref.WeakSet[ProcessPool] = weakref.WeakSet()

@@ -19,6 +19,13 @@ __all__ = ["is_missing_key", "missing_key_note"]
 _LONGEST_KEY = 200
 
 
+def _why_missing(context: RunContext, index: int) -> str:
+    for step in context.steps[:index]:
+        if step.executor is not None:
+            return f"Step {step.name!r} is executed by executor=, and leaves nothing in `data`"
+    return "In a resumed run, `data` has what loaders bring"
+
+
 def missing_key_note(
     context: RunContext, progress: StepProgress, error: BaseException
 ) -> str | None:
@@ -32,8 +39,8 @@ def missing_key_note(
     key, step = error.args[0], context.steps[progress.index]
     if step.load is None:
         return (
-            f"{MISSING_KEY}{key!r}, and step {step.name!r} has no loader. In a "
-            "resumed run, `data` has what loaders bring. Add one with "
+            f"{MISSING_KEY}{key!r}, and step {step.name!r} has no loader. "
+            f"{_why_missing(context, progress.index)}. Add one with "
             f"@cp.add_step(load=..., needs=({key!r},)), or start at an earlier step by checkpoint=."
         )
     return (

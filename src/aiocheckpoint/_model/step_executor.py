@@ -90,7 +90,7 @@ def executor_shown(executor: StepExecutor) -> str:
 
 
 def check_sendable(
-    executor: StepExecutor, noun: str, name: str, function: Callable[..., Any]
+    executor: StepExecutor, what: str, step: str, function: Callable[..., Any]
 ) -> None:
     """Refuse a function that an executor with plain pickle could never send.
 
@@ -98,8 +98,8 @@ def check_sendable(
 
     Args:
         executor: The executor.
-        noun: "loader", "step" or "saver".
-        name: Name of the function.
+        what: The function in words, such as "the step 'charge'".
+        step: Name of the step.
         function: The function.
 
     Raises:
@@ -113,9 +113,9 @@ def check_sendable(
     except Exception as error:  # noqa: BLE001 - methods of users raise anything
         reason = error.args[0] if isinstance(error, _NamelessError) else type(error).__name__
         raise FlowDefinitionError(
-            f"the {noun} {name!r} cannot be sent to its executor, which pickles functions by their "
-            f"names: {reason}. {_REMEDY}",
-            step=name,
+            f"{what} cannot be sent to its executor, which pickles functions by their names: "
+            f"{reason}. {_REMEDY}",
+            step=step,
         ) from (None if isinstance(error, _NamelessError) else error)
 
 

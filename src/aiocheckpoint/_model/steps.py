@@ -181,7 +181,9 @@ def _check_elsewhere(step: Step, executor: StepExecutor) -> None:
                 f"{function!r} is a coroutine function. Leave executor= out, or make it a def.",
                 step=step.name,
             )
-        check_sendable(executor, noun, function, part.function)
+        of_step = f"the step {step.name!r}"
+        what = of_step if name == "step" else f"the {noun} {function!r} of {of_step[4:]}"
+        check_sendable(executor, what, step.name, part.function)
 
 
 def checked_needs(needs: object, load: Load | None) -> tuple[str, ...]:

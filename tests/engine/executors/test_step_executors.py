@@ -233,6 +233,19 @@ def test_note_on_missing_data(forked: Executor, tmp_path: Path) -> None:
     assert any("begins empty in an executor" in note for note in caught.value.__notes__)
 
 
+def test_note_on_data_left_there(forked: Executor, tmp_path: Path) -> None:
+    """A later step that looks for what was left in `data` there is told where it was left."""
+    cp = CheckpointFlow(tmp_path / "run.pkl")
+    cp.add_step()(do_nothing)
+    cp.add_step(sent_steps.load_rows, executor=forked)(sent_steps.use_rows)
+    cp.add_step()(sent_steps.look_up)
+    with pytest.raises(KeyError) as caught:
+        cp.run({"n": 2})
+    assert (
+        "Step 'use_rows' is executed by executor=, and leaves nothing" in caught.value.__notes__[0]
+    )
+
+
 def test_data_of_the_run_stays(forked: Executor, tmp_path: Path) -> None:
     """What is left in `data` there is dropped, and what is in it here stays."""
     cp = CheckpointFlow(tmp_path / "run.pkl")
