@@ -100,7 +100,7 @@ def test_number_of_processes(cp: CheckpointFlow) -> None:
         cp.add_step(executor=4)  # type: ignore[call-overload] # pyright: ignore[reportArgumentType, reportCallIssue]
 
 
-def test_executor_that_is_shut_down(cp: CheckpointFlow, runner: Runner) -> None:
+def test_executor_that_is_shut_down(cp: CheckpointFlow, runner: Runner, pools: object) -> None:
     """The run fails at its step with an error of ours."""
     pool = ThreadPoolExecutor(1)
     pool.shutdown()
@@ -109,7 +109,7 @@ def test_executor_that_is_shut_down(cp: CheckpointFlow, runner: Runner) -> None:
         runner(cp, {})
 
 
-def test_class_and_partial_make_executors(cp: CheckpointFlow) -> None:
+def test_class_and_partial_make_executors(cp: CheckpointFlow, pools: object) -> None:
     """Both are functions that make one, and are closed with the flow."""
 
     async def serve() -> None:
