@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
+from contextlib import closing, suppress
 from typing import TYPE_CHECKING
 
 import pytest
 from object_proxy import Fault
 from outages import NotedRuns, Outage, do_all_during
 
-from aiocheckpoint import CheckpointFlow
-from aiocheckpoint.errors import StoreUnreachableError
+from aiocheckpoint import CheckpointFlow, open_handler
+from aiocheckpoint.errors import RunInProgressError, StoreUnreachableError
 
 if TYPE_CHECKING:
     from object_proxy import ObjectProxy, Seen
@@ -60,14 +62,15 @@ def test_many_faults(fault: Fault, proxy: ObjectProxy, proxy_url: str) -> None:
 
 
 def test_patience_is_over(proxy: ObjectProxy, proxy_url: str) -> None:
-    """Behind `patience` a run fails with an error of ours, and nothing is lost."""
+    """Behind `patience` a run fails with an error of ours, and goes on when the store is back."""
     cp = CheckpointFlow(proxy_url, name="f", patience=0.5)
     trail = list[str]()
 
     @cp.add_step()
     def one(state: State) -> None:
         trail.append("one")
-        proxy.refuse()
+        if len(trail) == 1:
+            proxy.refuse()
 
     cp.add_step(name="two")(lambda state: trail.append("two"))
     with pytest.raises(StoreUnreachableError) as info:
@@ -76,10 +79,36 @@ def test_patience_is_over(proxy: ObjectProxy, proxy_url: str) -> None:
     with pytest.raises(StoreUnreachableError):
         cp.runs()
     proxy.accept()
+    cp.run(run_id="x")
+    assert trail == ["one", "one", "two"]
     (header,) = cp.runs()
-    assert (header.status, header.position) == ("running", 0)
-    assert trail == ["one"]
+    assert (header.status, header.number) == ("finished", 1)
     cp.handler.close()
+
+
+def test_release_is_sent_when_the_store_is_back(proxy: ObjectProxy, proxy_url: str) -> None:
+    """Leases whose release had no patience left are free for others, without being asked for."""
+    with (
+        closing(open_handler(proxy_url, name="f", patience=0.4, lease=5)) as handler,
+        closing(open_handler(proxy_url, name="f", patience=60, lease=5)) as other,
+    ):
+        locks = [handler.lock(f"run-{number}") for number in range(3)]
+        for lock in locks:
+            lock.acquire()
+        handler.write({"n": 1}, "kept")
+        proxy.refuse()
+        for lock in locks:
+            lock.release()
+        with pytest.raises(StoreUnreachableError):
+            handler.lock("late").acquire()
+        proxy.accept()
+        until = time.monotonic() + 60
+        taken = 0
+        while taken < len(locks):
+            assert time.monotonic() < until
+            with suppress(RunInProgressError):
+                other.lock(f"run-{taken}").acquire()
+                taken += 1
 
 
 def test_words_while_it_waits(

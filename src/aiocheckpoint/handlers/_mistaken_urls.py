@@ -14,6 +14,7 @@ _FOREIGN = re.compile(r"(?i)(?:jdbc|odbc|pgsql|postgres(?:ql)?(?:\+\w+)?):(?!//)
 _ONE_SLASH = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/(?!/)")
 """A single letter is a drive of Windows."""
 _SQLITE = re.compile(r"(?i)(sqlite):(?!//)(.*)", re.DOTALL)
+_BUCKET = re.compile(r"(?i)(s3|gs|az):(?!/)(?=.)")
 _VALUE = r"(?:'(?:\\.|[^'\\])*'|\{[^}]*\}|[^\s;]*)"
 _ASSIGNMENTS = re.compile(rf"\s*(\w+)\s*=\s*{_VALUE}[\s;]+[\w ]+=", re.DOTALL)
 _OF_CONNECTIONS = re.compile(
@@ -48,6 +49,14 @@ def find_mistake(path: str) -> Mistake | None:
             path,
             f"{path!r} is a path, and the URL of a database file has three slashes: write "
             f"'sqlite:///{database[2]}'. For a file of that name, write './{path}'.",
+        )
+    bucket = _BUCKET.match(path)
+    if bucket is not None:
+        scheme = bucket[1].lower()
+        return Mistake(
+            f"{bucket[1]}:***",
+            f"'{bucket[1]}:...' is a path, and the URL of a bucket has two slashes: write "
+            f"'{scheme}://BUCKET/PREFIX'. {_FILE}",
         )
     one_slash = _ONE_SLASH.match(path)
     if one_slash is not None:

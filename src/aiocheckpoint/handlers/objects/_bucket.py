@@ -6,6 +6,7 @@ import asyncio
 from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from aiocheckpoint.errors import StoreUnreachableError
 from aiocheckpoint.handlers.objects._errors import ConditionError, translated
 from aiocheckpoint.handlers.objects._library import library, made_again
 
@@ -130,7 +131,10 @@ class Bucket:
         Raises:
             StorageError: As `create`.
         """
-        return await self._put(key, content, "overwrite", self._room)
+        try:
+            return await self._put(key, content, "overwrite", self._room)
+        except ConditionError:
+            raise self._conflict() from None
 
     async def _put(
         self, key: str, content: bytes, mode: object, room: AbstractAsyncContextManager[Any]
@@ -210,9 +214,15 @@ class Bucket:
 
     def _raise_unless_missing(self, error: Exception, doing: str) -> None:
         failure = translated(error, self._place, doing)
+        if isinstance(failure, ConditionError) and doing != "writing":
+            failure = self._conflict()
         if failure is not None:
             failure.__cause__ = None
             raise failure from None
+
+    def _conflict(self) -> StoreUnreachableError:
+        """Give the error of a request without a condition that was refused for one."""
+        return StoreUnreachableError(self._place, "it answered that a condition is not met")
 
 
 def _version(facts: Mapping[str, Any]) -> Version:

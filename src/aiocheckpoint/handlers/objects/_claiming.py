@@ -12,7 +12,8 @@ from aiocheckpoint.handlers.leased._requests import Claimed, due_column
 from aiocheckpoint.handlers.leased._rows import StoredRun
 from aiocheckpoint.handlers.objects._beside import has_ending
 from aiocheckpoint.handlers.objects._errors import ConditionError
-from aiocheckpoint.handlers.objects._names import NOBODY, IndexName, bytes_of, hashed_id, key_part
+from aiocheckpoint.handlers.objects._index import index_name
+from aiocheckpoint.handlers.objects._names import bytes_of, hashed_id
 from aiocheckpoint.handlers.objects._reading import read_run
 from aiocheckpoint.handlers.objects._run_object import RunHead, RunObject, encode_run
 from aiocheckpoint.handlers.objects._session import HeldRun
@@ -21,13 +22,13 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable
 
     from aiocheckpoint._model.start_record import StartRecord
-    from aiocheckpoint.handlers.leased._requests import Claim, Key
+    from aiocheckpoint.handlers.leased._requests import Claim
     from aiocheckpoint.handlers.leased._rows import StartRow
     from aiocheckpoint.handlers.objects._bucket import Version
     from aiocheckpoint.handlers.objects._owners import KnownOwner
     from aiocheckpoint.handlers.objects._session import ObjectSession
 
-__all__ = ["Claiming", "index_name"]
+__all__ = ["Claiming"]
 
 _MOST_CHANGES = 20
 """How often a run may change hands while it is asked for."""
@@ -125,7 +126,7 @@ class Claiming:
         found, version = read
         head = found.head
         loss = head.lost
-        if head.owner is not None and head.token != lease.asked:
+        if head.owner is not None and head.token != lease.asked and not self._is_left(head):
             known = await session.owners.find(head.owner)
             if not known.is_gone:
                 raise self._refused(known, head)
@@ -136,6 +137,13 @@ class Claiming:
                 raise ConditionError
             found = read[0]
         return _Taken(found._replace(head=head._replace(lost=loss)), version)
+
+    def _is_left(self, head: RunHead) -> bool:
+        """Whether this process has the run by a claim whose answer was lost, and no lease of it.
+
+        Its requests follow each other, so no other claim of the run is in progress here.
+        """
+        return head.owner == self._session.owner_id and head.token not in self._session.held
 
     def _refused(self, known: KnownOwner, head: RunHead) -> Exception:
         self._lease.refused_by, self._lease.refused_at = head.owner or "", head.since
@@ -234,15 +242,6 @@ class Claiming:
             footer=b"" if inserted else footer,
             inserted=inserted,
         )
-
-
-def index_name(session: ObjectSession, key: Key, head: RunHead) -> str:
-    """Give a new name of a run for the index, below its flow."""
-    run, owner = key_part(bytes_of(key[1])), head.owner or NOBODY
-    number = session.next_number()
-    due = None if head.status == "running" else head.due  # A killed one is due at once.
-    name = IndexName(head.started_at, head.status or "", due, owner, number, run)
-    return name.encode()
 
 
 def _row(head: RunHead, found: RunObject) -> StoredRun:

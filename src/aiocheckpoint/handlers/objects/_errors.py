@@ -16,6 +16,15 @@ _REFUSED = {"PermissionDeniedError", "PermissionError", "UnauthenticatedError"}
 _CONDITION = {"AlreadyExistsError", "FileExistsError", "PreconditionError"}
 _INVALID = {"NotSupportedError", "InvalidPathError", "NotImplementedError", "ValueError"}
 _NOT_SENT = re.compile(r"\bConnect\b|ConnectError|dns error|ConnectionRefused")
+_NO_BUCKET = re.compile(r"<Code>(?:NoSuchBucket|ContainerNotFound)</Code>")
+_DENIED = re.compile(
+    r"status code: 40[13]\b|\(code: AccessDenied\)|<Code>(?:ExpiredToken|InvalidToken)</Code>"
+)
+"""Lists and deletes that are refused have no class of their own."""
+_NO_CREDENTIALS = re.compile(
+    r"https?://[^\s/]+/(?:latest/(?:api/token|meta-data/iam/)|computeMetadata/|metadata/identity/)"
+)
+"""Without credentials, the services are asked that machines of a cloud have for them."""
 _SOURCE = re.compile(r"\n\s*\n?Debug source:", re.DOTALL)
 _URL = re.compile(r"\(?https?://\S+")
 _LONGEST = 200
@@ -45,24 +54,32 @@ def translated(
     kind, problem = type(error).__name__, _problem(error)
     if kind in _CONDITION:
         return ConditionError()
+    refusal = _refusal(kind, str(error), problem)
+    if refusal is not None:
+        return StorageError(place, f"{doing} {place} {refusal}")
     if kind in _MISSING:
-        if "NoSuchBucket" in str(error) or "ContainerNotFound" in str(error):
-            return StorageError(
-                place, f"{doing} {place} failed: there is no such bucket. Make it, and run again."
-            )
         return None
-    if kind in _REFUSED:
-        return StorageError(
-            place,
-            f"{doing} {place} was refused: {problem}. Give this process credentials that may read, "
-            "write, list and delete objects there, and run again.",
-        )
-    if kind in _INVALID:
-        return StorageError(place, f"{doing} {place} failed: {problem}. Use another store.")
     if isinstance(error, TimeoutError):
         problem = "it did not answer in time"
     unreachable = NotSentError if _NOT_SENT.search(str(error)) else StoreUnreachableError
     return unreachable(place, problem)
+
+
+def _refusal(kind: str, text: str, problem: str) -> str | None:
+    """Say why a request is refused each time, and what to do. None where it may succeed later."""
+    if _NO_BUCKET.search(text):
+        return "failed: there is no such bucket. Make it, and run again."
+    if _NO_CREDENTIALS.search(text):
+        return (
+            "failed: no credentials were found. Give this process some, such as AWS_ACCESS_KEY_ID "
+            "and AWS_SECRET_ACCESS_KEY for S3, and run again."
+        )
+    if kind in _REFUSED or _DENIED.search(text):
+        return (
+            f"was refused: {problem}. Give this process credentials that may read, write, list and "
+            "delete objects there, and run again."
+        )
+    return f"failed: {problem}. Use another store." if kind in _INVALID else None
 
 
 def _problem(error: BaseException) -> str:

@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
 from aiocheckpoint._logging import RunPlace, log_left_out
-from aiocheckpoint.errors import CorruptSnapshotError
+from aiocheckpoint.errors import CheckpointError, CorruptSnapshotError
 from aiocheckpoint.handlers.leased._rows import RunRow
 from aiocheckpoint.handlers.objects._errors import ConditionError
 from aiocheckpoint.handlers.objects._names import IndexName, stored_id
@@ -83,7 +83,9 @@ class RunLister:
         self._query, self._after = query, after
         self._folder = keys.flow(flow)
         self._owners: dict[str, KnownOwner] = {}
-        self._seen: set[str] = set()
+        self._listed: set[str] = set()
+        self._present: dict[str, IndexName] = {}
+        self._stale: list[str] = []
 
     async def rows(self) -> list[RunRow]:
         """List runs in the order of the query.
@@ -107,13 +109,20 @@ class RunLister:
         return row.due or 0.0, row.started_at, run_id
 
     async def _read(self, names: Sequence[_Name]) -> list[RunRow]:
-        """Read runs by their names, side by side."""
-        rows = await asyncio.gather(*map(self._row, names))
+        """Read runs by their names, side by side, and each once."""
+        runs: dict[str, list[_Name]] = {}
+        for name in names:
+            runs.setdefault(name.facts.run, []).append(name)
+        rows = await asyncio.gather(*map(self._row, runs.values()))
+        await self._delete_stale()
         return [row for row in rows if row is not None and self._is_behind(row)]
 
-    async def _row(self, name: _Name) -> RunRow | None:
-        """Give the row of a run. None where the name is not its present one."""
-        run = name.facts.run
+    async def _row(self, names: Sequence[_Name]) -> RunRow | None:
+        """Give the row of a run by some of its names. None where its place is elsewhere."""
+        run = names[0].facts.run
+        if run in self._present:
+            self._note_stale(names, self._present[run])
+            return None
         key = self._keys.run_of(self._folder, run)
         try:
             read = await read_run(self._bucket, key, key)
@@ -122,13 +131,14 @@ class RunLister:
             return None
         head = None if read is None else read[0].head
         if read is None or head is None or head.status is None:
-            await self._drop(name, datetime.now(UTC) - _OLD)
+            self._note_stale(names, None)
             return None
-        if head.listed_as != name.name and not await self._is_only_name(name, head):
+        present = IndexName.decode(head.listed_as.partition("/")[2])
+        self._note_stale((one for one in names if one.name != head.listed_as), present)
+        if not await self._is_here(names, head):
             return None
-        if run in self._seen:
-            return None
-        self._seen.add(run)
+        if present is not None:
+            self._present[run] = present
         due = None
         if self._query.due_before is not None:
             due = head.due if head.due is not None and head.due > 0 else head.started_at
@@ -140,17 +150,29 @@ class RunLister:
         run_id, found = stored_id(run, head.run_id), read[0]
         return RunRow(run_id, head.started_at, found.footer, found.payload_length, owned, due)
 
-    async def _is_only_name(self, name: _Name, head: RunHead) -> bool:
-        """Put the present name of a run if it is missing. Whether it was, and this one serves."""
-        with suppress(ConditionError):
+    async def _is_here(self, names: Sequence[_Name], head: RunHead) -> bool:
+        """Whether the list has a run at these names. Puts the present name where it is missing."""
+        if any(one.name == head.listed_as for one in names):
+            return True
+        if head.listed_as in self._listed:
+            return False
+        # A list of those who may only read mends nothing.
+        with suppress(ConditionError, CheckpointError):
             await self._bucket.create(f"{self._folder}/{head.listed_as}", b"")
-            return head.started_at == name.facts.started_at
-        await self._drop(name, datetime.now(UTC) - _OLD)
-        return False
+        return any(one.facts.started_at == head.started_at for one in names)
 
-    async def _drop(self, name: _Name, before: datetime) -> None:
-        if name.listed.changed_at < before:
-            await self._bucket.delete([f"{self._folder}/{name.name}"])
+    def _note_stale(self, names: Iterable[_Name], present: IndexName | None) -> None:
+        """Note names to delete: those before the present one, and of others those of a day ago."""
+        before = datetime.now(UTC) - _OLD
+        for name in names:
+            is_before = present is not None and name.facts.is_before(present)
+            if is_before or name.listed.changed_at < before:
+                self._stale.append(f"{self._folder}/{name.name}")
+
+    async def _delete_stale(self) -> None:
+        stale, self._stale = self._stale, []
+        with suppress(CheckpointError):
+            await self._bucket.delete(stale)
 
     def _is_behind(self, row: RunRow) -> bool:
         if self._after is None:
@@ -163,7 +185,7 @@ class RunLister:
         before = self._query.due_before or 0.0
         found: list[tuple[float, float, _Name]] = []
         async for page in self._bucket.pages(f"{self._folder}/open"):
-            for name in _names("open", page):
+            for name in self._noted("open", page):
                 facts = name.facts
                 due = facts.due or 0.0
                 if due <= before and self._may_be_chosen(facts):
@@ -192,8 +214,13 @@ class RunLister:
 
     async def _kind(self, kind: str, behind: str) -> AsyncIterator[_Name]:
         async for page in self._bucket.pages(f"{self._folder}/{kind}", behind):
-            for name in _names(kind, page):
+            for name in self._noted(kind, page):
                 yield name
+
+    def _noted(self, kind: str, page: Iterable[Listed]) -> list[_Name]:
+        names = _names(kind, page)
+        self._listed.update(name.name for name in names)
+        return names
 
     def _kinds(self) -> Iterable[str]:
         statuses = self._query.chosen.statuses

@@ -81,8 +81,8 @@ class IndexName(NamedTuple):
         started_at: When the run began, in seconds since the epoch.
         status: Its status.
         due: As `Save.due` has it.
-        owner: Id of the owner that had the run then, or `NOBODY`.
-        number: Tells this name among all of the run.
+        owner: Id of the owner that has given the name. `NOBODY` for a running run that is free.
+        number: Tells this name among all of the run. That of a later name of one owner is higher.
         run: The run as a part of keys.
     """
 
@@ -92,6 +92,11 @@ class IndexName(NamedTuple):
     owner: str
     number: int
     run: str
+
+    def is_before(self, present: IndexName) -> bool:
+        """Whether this name was given before the present one of the same run, for certain."""
+        is_of_same = self.owner == present.owner != NOBODY
+        return self.started_at < present.started_at or (is_of_same and self.number < present.number)
 
     def encode(self) -> str:
         """The name, below the flow."""

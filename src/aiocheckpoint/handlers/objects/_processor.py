@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import copy
-from functools import partial
 from inspect import isawaitable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from aiocheckpoint.errors import CheckpointError, StorageError
-from aiocheckpoint.handlers.leased._requests import Claim, Execute, Release, Save
+from aiocheckpoint.handlers.leased._requests import Claim, Claimed, Execute, Release, Save
 from aiocheckpoint.handlers.objects._bucket import Bucket
 from aiocheckpoint.handlers.objects._claiming import Claiming
 from aiocheckpoint.handlers.objects._names import Keys
 from aiocheckpoint.handlers.objects._proving import check_format, prove
 from aiocheckpoint.handlers.objects._reader import ObjectReader
-from aiocheckpoint.handlers.objects._saving import Saving, release
+from aiocheckpoint.handlers.objects._releasing import release
+from aiocheckpoint.handlers.objects._saving import Saving
 from aiocheckpoint.handlers.objects._session import ObjectSession, repeated
 from aiocheckpoint.handlers.objects._statements import ObjectStatements
 
@@ -105,7 +105,12 @@ class ObjectProcessor:
         session, lease = await self._open(pending), request.lease
         async with session.turn(lease.key):
             saving = Saving(session, request)
-            await repeated(self._patience, saving.attempt, pending)
+            try:
+                await repeated(self._patience, saving.attempt, pending)
+            except CheckpointError as error:
+                if not saving.is_stored:
+                    raise
+                saving.leave_rest(error)
             if not request.keeps_running:
                 lease.set_saved(request.header)
 
@@ -113,12 +118,16 @@ class ObjectProcessor:
         session, lease = await self._open(pending), request.lease
         async with session.turn(lease.key):
             claiming = Claiming(session, request)
+
+            async def attempt() -> Claimed:
+                await session.due_releases.send_of(lease.key)
+                return await claiming.attempt()
+
             try:
-                claimed = await repeated(self._patience, claiming.attempt, pending)
+                claimed = await repeated(self._patience, attempt, pending)
             except BaseException:
                 if pending.is_taken:  # It may have taken the run.
-                    left = Release.of(lease, lease.asked)
-                    session.spawn(self._release_later(session, left))
+                    session.due_releases.add(Release.of(lease, lease.asked))
                 lease.asked = 0
                 raise
             lease.set_claimed(claimed)
@@ -127,7 +136,7 @@ class ObjectProcessor:
             await self._release(Release.of(lease, lease.token))
 
     async def _release(self, request: Release) -> None:
-        """Release a lease. Where the store is out of reach, it is repeated without a caller."""
+        """Release a lease. Where that fails, it is repeated without a caller."""
         session = self._session
         if session is None:
             return
@@ -135,11 +144,7 @@ class ObjectProcessor:
             try:
                 await release(session, request)
             except CheckpointError:
-                session.spawn(self._release_later(session, request))
-
-    async def _release_later(self, session: ObjectSession, request: Release) -> None:
-        async with session.turn((request.flow, request.run_id)):
-            await repeated(self._patience, partial(release, session, request))
+                session.due_releases.add(request)
 
     async def _execute(self, pending: PendingResult[Any], request: Execute) -> Any:  # noqa: ANN401
         statements = ObjectStatements(await self._open(pending))
@@ -181,8 +186,10 @@ class ObjectProcessor:
         self._reset()
 
     async def _release_all(self, session: ObjectSession) -> None:
-        releases = [Release(*held.key, token) for token, held in session.held.items()]
-        await asyncio.gather(*(release(session, one) for one in releases), return_exceptions=True)
+        releases = {token: Release(*held.key, token) for token, held in session.held.items()}
+        releases |= session.due_releases.requests
+        sent = (release(session, one) for one in releases.values())
+        await asyncio.gather(*sent, return_exceptions=True)
 
     async def _open(self, pending: PendingResult[Any]) -> ObjectSession:
         """Give the session. The first one proves that the server honours conditions."""
@@ -210,7 +217,7 @@ class ObjectProcessor:
             seconds = self._patience.seconds / 3
             seconds = min(_LONGEST_ANSWER, max(_SHORTEST_ANSWER, seconds))
             store = self._store
-            self._bucket = Bucket(store.bucket, store.place, seconds, self._connections)
+            self._bucket = Bucket(store.connect(), store.place, seconds, self._connections)
         return self._bucket
 
     def _translated(self, error: BaseException) -> BaseException:

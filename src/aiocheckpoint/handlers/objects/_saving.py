@@ -1,25 +1,26 @@
-"""Storing snapshots under a lease, and giving leases back."""
+"""Storing snapshots under a lease."""
 
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
+import logging
 from typing import TYPE_CHECKING
 
+from aiocheckpoint._logging import NOWHERE, log
 from aiocheckpoint.errors import LeaseLostError
 from aiocheckpoint.handlers._retention import to_prune
 from aiocheckpoint.handlers.objects._beside import has_ending
-from aiocheckpoint.handlers.objects._claiming import index_name
 from aiocheckpoint.handlers.objects._errors import ConditionError
+from aiocheckpoint.handlers.objects._index import index_name
+from aiocheckpoint.handlers.objects._progress import delete_progress, write_progress
 from aiocheckpoint.handlers.objects._reading import kept_of, read_run
 from aiocheckpoint.handlers.objects._run_object import RunHead, encode_run
-from aiocheckpoint.handlers.objects._statements import write_progress
 
 if TYPE_CHECKING:
-    from aiocheckpoint.handlers.leased._requests import Key, Release, Save
+    from aiocheckpoint.handlers.leased._requests import Save
     from aiocheckpoint.handlers.objects._session import ObjectSession
 
-__all__ = ["Saving", "release"]
+__all__ = ["Saving"]
 
 
 class Saving:
@@ -28,6 +29,9 @@ class Saving:
     Args:
         session: The session.
         save: The request.
+
+    Attributes:
+        is_stored: Whether the snapshot is stored. Its names and kept snapshots may not be.
 
     Raises:
         LeaseLostError: The lease is not held.
@@ -42,7 +46,7 @@ class Saving:
         self._old_index = held.head.listed_as
         self._head = self._new_head(held.head)
         self._content = encode_run(self._head, save.footer, save.payload)
-        self._is_stored = False
+        self.is_stored: bool = False
         self._is_indexed = self._head.listed_as == self._old_index
 
     def _new_head(self, before: RunHead) -> RunHead:
@@ -64,20 +68,32 @@ class Saving:
             StorageError: It cannot be stored.
         """
         save, session = self._save, self._session
-        if save.progress is not None and not self._is_stored:
+        if save.progress and not self.is_stored:
             await write_progress(session, save.lease, save.progress)
         if self._is_indexed:
             await self._store()
         else:
             await self._store_with_index()
+        if save.progress is not None and not save.progress:
+            await delete_progress(session, self._held)
         if save.lease.keep != 1:
             await self._keep()
         if save.ends_run:
             await self._settle_ending()
             session.held.pop(save.lease.token, None)
 
+    def leave_rest(self, error: Exception) -> None:
+        """Log that something beside the snapshot could not be stored, and release an ended run.
+
+        Lists put a name that is missing, and the next claim keeps a snapshot that was not kept.
+        """
+        words = "The snapshot of %s is stored, and an object beside it is not. Lists mend that: %s"
+        log(logging.WARNING, NOWHERE, words, self._save.lease.location, error)
+        if self._save.ends_run:
+            self._session.held.pop(self._save.lease.token, None)
+
     async def _store(self) -> None:
-        if self._is_stored:
+        if self.is_stored:
             return
         held, bucket = self._held, self._session.bucket
         try:
@@ -89,7 +105,7 @@ class Saving:
                 raise LeaseLostError(self._save.lease.location) from None
             version = found[1]
         held.version, held.head = version, self._head
-        self._is_stored = True
+        self.is_stored = True
 
     async def _store_with_index(self) -> None:
         """Store the run and its new name in the index, side by side."""
@@ -133,46 +149,3 @@ class Saving:
             session.bucket, session.keys, key, save.header.number
         ):
             save.lease.ending = True
-
-
-async def release(session: ObjectSession, request: Release) -> None:
-    """Release a lease under which nothing more is stored. Without effect if it is not held.
-
-    Raises:
-        StorageError: The store cannot be used.
-    """
-    key: Key = request.flow, request.run_id
-    name = session.keys.run(key)
-    read = await read_run(session.bucket, name, name, whole=True)
-    if read is None or read[0].head.token != request.token:
-        session.held.pop(request.token, None)
-        return
-    found, version = read
-    if found.head.status is None:
-        # Nothing is stored of it. Deletes have no condition, so the lease is renewed before.
-        await session.owners.be_seen()
-        await session.bucket.delete([name])
-    else:
-        head = _released(session, key, found.head, request)
-        with suppress(ConditionError):
-            content = encode_run(head, found.footer, found.payload or b"")
-            await session.bucket.replace(name, content, version)
-            await _move_index(session, key, found.head.listed_as, head.listed_as)
-    session.held.pop(request.token, None)
-
-
-def _released(session: ObjectSession, key: Key, head: RunHead, request: Release) -> RunHead:
-    write = f"{session.owner_id}-{session.next_number()}"
-    freed = head._replace(write=write, owner=None, token=0)
-    if request.before is not None:
-        status, start = request.before
-        freed = freed._replace(status=status, start=start)
-    elif freed.status != "running":
-        return freed
-    return freed._replace(listed_as=index_name(session, key, freed))
-
-
-async def _move_index(session: ObjectSession, key: Key, before: str, now: str) -> None:
-    if before != now:
-        await session.bucket.put(session.keys.index(key, now), b"")
-        session.drop_later([session.keys.index(key, before)])

@@ -6,11 +6,11 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from aiocheckpoint._model.statuses import ENDED
-from aiocheckpoint.errors import LeaseLostError
 from aiocheckpoint.handlers.objects._beside import Ending
-from aiocheckpoint.handlers.objects._claiming import index_name
 from aiocheckpoint.handlers.objects._errors import ConditionError
+from aiocheckpoint.handlers.objects._index import index_name
 from aiocheckpoint.handlers.objects._names import bytes_of, hashed_id
+from aiocheckpoint.handlers.objects._progress import has_lease, write_progress
 from aiocheckpoint.handlers.objects._reading import kept_of, read_run
 from aiocheckpoint.handlers.objects._run_object import RunHead, encode_run
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from aiocheckpoint.handlers.leased._rows import QueuedColumns, QueuedRow
     from aiocheckpoint.handlers.objects._session import ObjectSession
 
-__all__ = ["ObjectStatements", "write_progress"]
+__all__ = ["ObjectStatements"]
 
 
 class ObjectStatements:
@@ -68,7 +68,7 @@ class ObjectStatements:
 
     async def clear_ending(self, lease: LeaseRecord) -> None:
         """See `WritingStatements`."""
-        if lease.token in self._session.held:
+        if await has_lease(self._session, lease):
             await self._bucket.delete([self._keys.ending(lease.key)])
 
     async def delete(self, lease: LeaseRecord) -> bool:
@@ -101,7 +101,8 @@ class ObjectStatements:
             f"{folder}/{number:012}-{sequence:012}"
             for number, sequence in await kept_of(self._bucket, keys, key)
         ]
-        names = [*kept, keys.progress(key), keys.ending(key)]
+        garbage = self._session.take_garbage()  # Earlier names of the run among it.
+        names = [*kept, *garbage, keys.progress(key), keys.ending(key)]
         if index:
             names.append(keys.index(key, index))
         await self._bucket.delete(names)
@@ -145,35 +146,3 @@ class ObjectStatements:
         name = self._keys.run(key)
         read = await read_run(self._bucket, name, name)
         return None if read is None else read[0].head
-
-
-async def write_progress(session: ObjectSession, lease: LeaseRecord, record: bytes) -> None:
-    """Store the record of the progress of a run that is held, or delete it if it is empty.
-
-    Raises:
-        LeaseLostError: The lease was lost.
-        StorageError: It cannot be stored.
-    """
-    held = session.held.get(lease.token)
-    if held is None:
-        raise LeaseLostError(lease.location)
-    name, bucket = session.keys.progress(lease.key), session.bucket
-    if not record:
-        if held.progress != {}:
-            await bucket.delete([name])
-            held.progress = {}
-        return
-    while True:
-        if held.progress is None:
-            found = await bucket.get(name)
-            held.progress = {} if found is None else found.version
-        try:
-            held.progress = await bucket.replace(name, record, held.progress)
-        except ConditionError:
-            held.progress = None
-            run = session.keys.run(lease.key)
-            read = await read_run(bucket, run, lease.location)
-            if read is None or read[0].head.token != lease.token:
-                raise LeaseLostError(lease.location) from None
-        else:
-            return

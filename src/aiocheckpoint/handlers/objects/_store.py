@@ -39,6 +39,14 @@ class ObjectStore(StorePlace):
     def __reduce__(self) -> tuple[Callable[..., ObjectStore], tuple[object, ...]]:
         return self.made_by
 
+    def connect(self) -> object:
+        """Give the store of obstore for one opening, whose connections are closed with it.
+
+        It is the very store that a program has given.
+        """
+        make, arguments = self.made_by
+        return make(*arguments).bucket
+
     @property
     def location(self) -> str:
         """The place for messages, without a password."""
