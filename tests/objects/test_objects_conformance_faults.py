@@ -23,9 +23,9 @@ def test_processes(
     run(check, ObjectFaults(objects, bucket), bucket_url)
 
 
-@pytest.mark.parametrize("name", ["stolen_run"])
+@pytest.mark.parametrize("name", ["stolen_lease", "stolen_run", "rows_left"])
 def test_objects_of_others(name: str, objects: ObjectServer, bucket: str, bucket_url: str) -> None:
-    """It passes with runs that are stolen."""
+    """It passes with runs that are stolen, and with looks at the objects that are left."""
     run(CHECKS[name], ObjectFaults(objects, bucket), bucket_url)
 
 

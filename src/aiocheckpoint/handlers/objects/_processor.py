@@ -11,6 +11,7 @@ from aiocheckpoint.errors import CheckpointError, StorageError
 from aiocheckpoint.handlers.leased._requests import Claim, Claimed, Execute, Release, Save
 from aiocheckpoint.handlers.objects._bucket import Bucket
 from aiocheckpoint.handlers.objects._claiming import Claiming
+from aiocheckpoint.handlers.objects._due_releases import DueReleases
 from aiocheckpoint.handlers.objects._names import Keys
 from aiocheckpoint.handlers.objects._proving import check_format, prove
 from aiocheckpoint.handlers.objects._reader import ObjectReader
@@ -68,6 +69,7 @@ class ObjectProcessor:
         self._bucket: Bucket | None = None
         self._reader: ObjectReader | None = None
         self._session: ObjectSession | None = None
+        self._due: DueReleases | None = None
         self._opening: asyncio.Lock | None = None
 
     @property
@@ -120,14 +122,14 @@ class ObjectProcessor:
             claiming = Claiming(session, request)
 
             async def attempt() -> Claimed:
-                await session.due_releases.send_of(lease.key)
+                await self._due_releases(session).send_of(lease.key)
                 return await claiming.attempt()
 
             try:
                 claimed = await repeated(self._patience, attempt, pending)
             except BaseException:
                 if pending.is_taken:  # It may have taken the run.
-                    session.due_releases.add(Release.of(lease, lease.asked))
+                    self._due_releases(session).add(Release.of(lease, lease.asked))
                 lease.asked = 0
                 raise
             lease.set_claimed(claimed)
@@ -144,7 +146,12 @@ class ObjectProcessor:
             try:
                 await release(session, request)
             except CheckpointError:
-                session.due_releases.add(request)
+                self._due_releases(session).add(request)
+
+    def _due_releases(self, session: ObjectSession) -> DueReleases:
+        if self._due is None:
+            self._due = DueReleases(session)
+        return self._due
 
     async def _execute(self, pending: PendingResult[Any], request: Execute) -> Any:  # noqa: ANN401
         statements = ObjectStatements(await self._open(pending))
@@ -187,7 +194,7 @@ class ObjectProcessor:
 
     async def _release_all(self, session: ObjectSession) -> None:
         releases = {token: Release(*held.key, token) for token, held in session.held.items()}
-        releases |= session.due_releases.requests
+        releases |= self._due_releases(session).requests
         sent = (release(session, one) for one in releases.values())
         await asyncio.gather(*sent, return_exceptions=True)
 

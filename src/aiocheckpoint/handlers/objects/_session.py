@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, TypeVar
 from aiocheckpoint._concurrency.stalls import StalledError
 from aiocheckpoint._logging import NOWHERE, log
 from aiocheckpoint.errors import CheckpointError, StoreUnreachableError
-from aiocheckpoint.handlers.objects._due_releases import DueReleases
 from aiocheckpoint.handlers.objects._errors import NotSentError
 from aiocheckpoint.handlers.objects._owners import Owners
 
@@ -78,7 +77,6 @@ class ObjectSession:
         owner_id: Id of this process among the owners.
         owners: This owner and the others.
         held: The runs that are held, by the tokens of their leases.
-        due_releases: Releases that could not be sent.
         tokens: Tokens of leases, each new.
         is_draining: Whether this process has begun to drain.
         patience: The patience.
@@ -90,7 +88,6 @@ class ObjectSession:
         self.owner_id: str = secrets.token_hex(_OWNER_ID_BYTES)
         self.owners: Owners = Owners(bucket, keys, self.owner_id, lease)
         self.held: dict[int, HeldRun] = {}
-        self.due_releases: DueReleases = DueReleases(self)
         self.tokens: itertools.count[int] = itertools.count(secrets.randbits(61) + 1)
         self.is_draining: bool = False
         self.patience: Patience = patience
