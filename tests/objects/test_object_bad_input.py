@@ -82,6 +82,14 @@ def test_wrong_secret(bucket_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "http" not in str(error)
 
 
+def test_no_credentials(bucket_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Credentials that are nowhere are an error at once that says how to give them."""
+    for name in ADMIN.environment:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_METADATA_ENDPOINT", f"http://127.0.0.1:{find_port()}")
+    refused(bucket_url, "no credentials.*AWS_ACCESS_KEY_ID")
+
+
 def test_reader(bucket_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A user who may only read looks at runs, and is refused where something is written."""
     with closing(open_handler(bucket_url, name="f")) as handler:
@@ -163,6 +171,8 @@ REFUSED_URLS = {
     "s3:///work": "bucket",
     "s3://b/work?secret_acess_key=canary": "secret_acess_key",
     "s3://b/work#canary": "#",
+    "s3:b/canary": "two slashes.*s3://BUCKET/PREFIX",
+    "GS:canary": "two slashes.*gs://BUCKET/PREFIX",
     "s3://ann:canary@b/work": "(?i)user|password|credentials",
 }
 
