@@ -42,7 +42,8 @@ class ObjectStateHandler(LeasedStateHandler):
     Each run is one object, with its owner and its newest snapshot. A step is one request, which
     replaces the object only if it is as this process has left it. So an owner that has lost its run
     stores nothing. A claim of a run that goes on stores its object once more, the snapshot in it:
-    owner and snapshot are one object, as one condition decides both. All requests are coroutines on one loop, in a thread of its own for each bucket.
+    owner and snapshot are one object, as one condition decides both. All requests are coroutines on
+    one loop, in a thread of its own for each bucket.
 
     Each process has one small object, which it rewrites three times in a lease. Others take its
     runs if that object stays the same for a lease, by their own clocks.
