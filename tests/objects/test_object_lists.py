@@ -206,3 +206,21 @@ def test_status_that_changed(bucket_url: str) -> None:
         counts = cp.count(by="status")
         assert (counts["failed"], counts["finished"], counts["running"]) == (2, 1, 0)
         assert handler.count(where=RunFilter(ids="run-1")) == 1
+
+
+def test_stale_names(objects: ObjectServer, bucket: str, bucket_url: str) -> None:
+    """A run with names of earlier states is listed and counted once, and they are deleted."""
+    store, folder = objects.store(bucket), "work/flows/orders"
+    with opened(bucket_url) as handler:
+        handler.write({"n": 1}, "a")
+        (name,) = [one for one in names(objects, bucket) if "/open/" in one or "/done/" in one]
+        kind, _, own = name.removeprefix("flows/orders/").partition("/")
+        began, _, due, number, run = own.split("_", 4)
+        older = int(number[16:], 16)
+        for less in (1, 2, 3):
+            stale = f"{began}_r_{due}_{number[:16]}{older - less:x}_{run}"
+            obstore.put(store, f"{folder}/open/{stale}", b"")
+        assert sum(handler.count(by="status").values()) == 1
+        assert [header.run_id for header in handler.runs(Query())] == ["a"]
+    left = [one for one in names(objects, bucket) if "/open/" in one or "/done/" in one]
+    assert left == [f"flows/orders/{kind}/{own}"]
