@@ -6,10 +6,11 @@ import ctypes
 import os
 import signal
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from aiocheckpoint import Pause, Terminate, current_step
+from aiocheckpoint import CheckpointFlow, Pause, Terminate, current_step
 
 if TYPE_CHECKING:
     from support import State
@@ -31,6 +32,7 @@ __all__ = [
     "pause",
     "raise_stubborn",
     "raise_with_note",
+    "run_flow_within",
     "save_rows",
     "sleep_in_load",
     "take_connection",
@@ -61,6 +63,15 @@ def load_rows(state: State) -> dict[str, Any]:
 def load_rows_wrongly(state: State) -> list[int]:
     """Return what no loader returns."""
     return [state["n"]]
+
+
+def run_flow_within(state: State) -> None:
+    """Run a flow whose step is sent to a thread, and then hang."""
+    with ThreadPoolExecutor(1) as pool:
+        cp = CheckpointFlow(state["place"])
+        cp.add_step(executor=pool)(charge)
+        cp.run({})
+    time.sleep(60.0)
 
 
 def use_rows(state: State, data: dict[str, Any]) -> str:

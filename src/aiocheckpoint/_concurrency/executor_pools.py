@@ -60,10 +60,13 @@ class PoolCall:
 class CallPool(Protocol):
     """Carries calls out elsewhere."""
 
-    is_cold: bool
-    """Whether nothing has been called there yet, so that the first call may take long to begin."""
     renews: bool
     """Whether a lost worker or a broken executor is replaced."""
+
+    @property
+    def is_cold(self) -> bool:
+        """Whether the next call might first make an executor, or start its workers."""
+        ...
 
     @property
     def pickles_by_name(self) -> bool:
@@ -71,11 +74,14 @@ class CallPool(Protocol):
         ...
 
     def warm_up(self) -> None:
-        """Let it start what it needs, blocking.
+        """Make or replace the executor if need be, and let it start what it needs, blocking.
 
         Raises:
             Exception: A function of the user, or the executor, raised it.
         """
+
+    def note_break(self) -> None:
+        """Note that a call was lost with its executor, which is looked at before the next one."""
 
     def item(
         self, call: PoolCall, loop: asyncio.AbstractEventLoop, step_threads: StepThreads
@@ -135,6 +141,9 @@ class _OwnProcesses:
     def warm_up(self) -> None:
         pass
 
+    def note_break(self) -> None:
+        pass
+
     def item(
         self, call: PoolCall, loop: asyncio.AbstractEventLoop, step_threads: StepThreads
     ) -> tuple[Threads, WorkItem[Any]]:
@@ -171,9 +180,15 @@ class _GivenExecutor:
     """
 
     def __init__(self, given: Executor | Callable[[], Executor]) -> None:
-        self.is_cold = True
         self._executor = RenewedExecutor(given)
         self.renews = self._executor.renews
+        self._warm: tuple[object, Executor | None] = forks.process, None
+
+    @property
+    def is_cold(self) -> bool:
+        process, warm = self._warm
+        found = self._executor.current
+        return warm is None or warm is not found or process is not forks.process
 
     @property
     def pickles_by_name(self) -> bool:
@@ -182,8 +197,20 @@ class _GivenExecutor:
         return module is not None and isinstance(self._executor.current, module.ProcessPoolExecutor)
 
     def warm_up(self) -> None:
-        self.is_cold = False
-        self._submit(PoolCall(_do_nothing, None))
+        renewed = self._executor
+        executor = renewed.take()
+        try:
+            renewed.submit(executor, _do_nothing, None)
+        except (BrokenExecutor, ExecutorError):
+            if not renewed.renews:
+                raise
+            renewed.drop(executor)
+            executor = renewed.take()
+            renewed.submit(executor, _do_nothing, None)
+        self._warm = forks.process, executor
+
+    def note_break(self) -> None:
+        self._warm = forks.process, None
 
     def item(
         self,
@@ -191,15 +218,18 @@ class _GivenExecutor:
         loop: asyncio.AbstractEventLoop,
         step_threads: StepThreads,
     ) -> tuple[Threads, WorkItem[Any]]:
+        if call.apart and self.renews:
+            return step_threads, WorkItem(self._call_apart, (call,), loop)
         item = self._item(call, loop)
         step_threads.note_sent(item)
         return SUBMITTING, item
 
     def call_here(self, call: PoolCall) -> Any:  # noqa: ANN401
+        if call.apart and self.renews:
+            return self._call_apart(call)
         return self._item(call, None).result_here()
 
     def close(self) -> None:
-        self.is_cold = True
         self._executor.close(wait=False)  # A step that hangs there must not keep the flow.
 
     def _item(self, call: PoolCall, loop: asyncio.AbstractEventLoop | None) -> SubmittedCall:
@@ -208,23 +238,21 @@ class _GivenExecutor:
 
     def _submit(self, call: PoolCall) -> Future[Any]:
         renewed = self._executor
-        if call.apart and renewed.renews:
-            return self._submit_apart(call)
-        executor = renewed.take()
         try:
-            return renewed.submit(executor, call.function, call.argument)
-        except (BrokenExecutor, ExecutorError):
-            if not renewed.renews:
-                raise
-            renewed.drop(executor)
             return renewed.submit(renewed.take(), call.function, call.argument)
+        except ExecutorError as error:
+            if not self.renews:
+                raise
+            raise BrokenExecutor(error.problem) from error  # It is replaced beside the loop.
 
-    def _submit_apart(self, call: PoolCall) -> Future[Any]:
+    def _call_apart(self, call: PoolCall) -> Any:  # noqa: ANN401
+        """Make an executor for one call, and wait for the end of the call."""
         executor = self._executor.made()
-        future = self._executor.submit(executor, call.function, call.argument)
-        if executor is not self._executor.current:
-            future.add_done_callback(lambda _: executor.shutdown(wait=False))
-        return future
+        try:
+            return self._executor.submit(executor, call.function, call.argument).result()
+        finally:
+            if executor is not self._executor.current:
+                executor.shutdown(wait=False)
 
 
 def _do_nothing(_: object) -> None:

@@ -18,6 +18,7 @@ from aiocheckpoint._concurrency.private_loop import PrivateLoop
 from aiocheckpoint._concurrency.threads import (
     AbandonedCallError,
     LateCancellationError,
+    run_in_thread,
     wait_for_item,
 )
 from aiocheckpoint._concurrency.timeouts import run_with_timeout
@@ -80,6 +81,14 @@ class FunctionExecutor(Protocol):
         """
         ...
 
+    def warm_up(self, pool: CallPool) -> Coroutine[Any, Any, None]:
+        """Let a pool make what its next call needs.
+
+        Raises:
+            Exception: An error of the pool.
+        """
+        ...
+
     def send(self, pool: CallPool, call: PoolCall) -> Coroutine[Any, Any, Any]:
         """Let a pool carry out a call, and await its result.
 
@@ -132,6 +141,10 @@ class AsyncExecutor:
         else:
             work = self._call_in_thread(function, args)
         return work if function.timeout is None else run_with_timeout(function.timeout, work)
+
+    async def warm_up(self, pool: CallPool) -> None:
+        # Not in threads of the store: a cluster may take long to begin.
+        await run_in_thread(self.step_threads, pool.warm_up)
 
     async def send(self, pool: CallPool, call: PoolCall) -> Any:  # noqa: ANN401
         threads, item = pool.item(call, asyncio.get_running_loop(), self.step_threads)
@@ -201,6 +214,9 @@ class SyncExecutor:
         if function.timeout is not None and inspect.isawaitable(result):
             result = run_with_timeout(function.timeout, result)
         return None if result is None else await self.await_if_needed(result)
+
+    async def warm_up(self, pool: CallPool) -> None:
+        pool.warm_up()
 
     async def send(self, pool: CallPool, call: PoolCall) -> Any:  # noqa: ANN401
         return pool.call_here(call)

@@ -63,7 +63,8 @@ class ProcessPool:
         Args:
             function: The function, which is pickled by its name.
             argument: Its argument.
-            seconds: The most seconds for each part that the call names by `note_part`, or None.
+            seconds: The most seconds for each part that the call names by `take_noter`, or
+                None.
 
         Raises:
             ProcessLostError: The process has ended.

@@ -1,7 +1,7 @@
 """A process that executes calls, one after the other, until its parent lets it go.
 
-Each message begins with a byte that says its kind. `note_part` tells the parent which part of a
-call has begun, so that the parent can limit its time.
+Each message begins with a byte that says its kind. What `take_noter` gives tells the parent which
+part of a call has begun, so that the parent can limit its time.
 """
 
 from __future__ import annotations
@@ -10,14 +10,16 @@ import os
 import pickle
 import signal
 import threading
+from functools import partial
 from multiprocessing import parent_process
 from multiprocessing.connection import wait
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from multiprocessing.connection import Connection
 
-__all__ = ["ANSWER", "PART", "REFUSAL", "note_part", "serve"]
+__all__ = ["ANSWER", "PART", "REFUSAL", "serve", "take_noter"]
 
 ANSWER = b"a"
 """The call has returned. The pickled result follows."""
@@ -27,14 +29,37 @@ REFUSAL = b"r"
 """The function was not called, or its result cannot be pickled. The reason follows."""
 
 _LOOK_SECONDS = 1.0
-_parent: list[Connection] = []
-"""The connection to the parent, in a process of these."""
 
 
-def note_part(part: str) -> None:
-    """Tell the parent that a part of the call begins. Elsewhere it does nothing."""
-    if _parent:
-        _parent[0].send_bytes(PART + part.encode())
+class _Here(threading.local):
+    """The fact of this thread.
+
+    Attributes:
+        connection: That to the parent, from the begin of a call until its function has taken it.
+    """
+
+    connection: Connection | None = None
+
+
+_here = _Here()
+
+
+def take_noter() -> Callable[[str], None]:
+    """Give what tells the parent that a part of this call begins.
+
+    Elsewhere it does nothing. Nor does it for a call that this one makes in turn, as by a flow in a
+    step, whose parts are none of this call.
+    """
+    connection, _here.connection = _here.connection, None
+    return _note_nowhere if connection is None else partial(_note, connection)
+
+
+def _note(connection: Connection, part: str) -> None:
+    connection.send_bytes(PART + part.encode())
+
+
+def _note_nowhere(_: str) -> None:
+    pass
 
 
 def serve(connection: Connection) -> None:
@@ -44,12 +69,12 @@ def serve(connection: Connection) -> None:
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, name="aiocheckpoint-parent", daemon=True).start()
-    _parent.append(connection)
     while True:
         try:
             request = connection.recv_bytes()
         except (EOFError, OSError):
             return
+        _here.connection = connection
         answer = _answer(request)
         del request
         try:

@@ -127,7 +127,7 @@ class _Sending:
             channel = SentProgress(self._progress)
             try:
                 if self._pool.is_cold:
-                    await context.backend.run(self._pool.warm_up)
+                    await context.backend.executor.warm_up(self._pool)
                 answer: StepAnswer = await self._send(self._sent(stream, channel))
             except LateCancellationError as late:
                 return self._heard(cast("StepAnswer", late.result), channel), late.cancellation
@@ -178,6 +178,8 @@ class _Sending:
             raise ExecutorError(name, error.problem) from error.__cause__
         if not is_loss(error):
             raise ExecutorError(name, _problem_of(error)) from error
+        if isinstance(error, BrokenExecutor):
+            self._pool.note_break()
         if isinstance(error, BrokenExecutor) and not self._pool.renews:
             raise ExecutorError(
                 name,

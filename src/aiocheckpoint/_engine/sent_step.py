@@ -12,7 +12,7 @@ import pickle
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
-from aiocheckpoint._concurrency.process_worker import note_part
+from aiocheckpoint._concurrency.process_worker import take_noter
 from aiocheckpoint._engine.missing_keys import is_missing_key
 from aiocheckpoint._engine.sent_progress import DistantReports
 from aiocheckpoint._engine.sent_states import sent_state, state_sent
@@ -140,6 +140,7 @@ class _StepElsewhere:
         self._part, self._data = "", dict[str, Any]()
         self._parts: tuple[SentPart, ...] = () if isinstance(sent.parts, bytes) else sent.parts
         self._modules = StepModules()
+        self._note = take_noter()
         self._result_ignored = False
         self.current = StepInProgress()
         self.current.facts, self.current.reporting = sent.facts, self
@@ -162,7 +163,7 @@ class _StepElsewhere:
                 self._parts = pickle.loads(self._sent.parts)  # noqa: S301 - from the run
             for part in self._parts:
                 self._modules.note(part.function)
-        except Exception as error:  # noqa: BLE001 - modules of users raise anything
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - modules of users raise anything
             return self._not_arrived(("its functions", f"{type(error).__name__}: {error}"))
         try:
             state = state_sent(self._sent.state, self._modules)
@@ -171,7 +172,7 @@ class _StepElsewhere:
         try:
             for part in self._parts:
                 self._call(part, state)
-            note_part("")
+            self._note("")
         except BaseException as error:  # noqa: BLE001 - raised in the process of the run
             self._note_missing_key(error)
             return StepAnswer(self._part, self._seconds, error=sent_error(error))
@@ -182,7 +183,7 @@ class _StepElsewhere:
 
     def _call(self, part: SentPart, state: dict[str, Any]) -> None:
         self._part = part.name
-        note_part(part.name)
+        self._note(part.name)
         began = time.perf_counter()
         try:
             returned = _called(part, state, self._data)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import traceback
+from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from aiocheckpoint._snapshot.pickling.names import NO_MODULES
@@ -14,6 +15,11 @@ if TYPE_CHECKING:
     from aiocheckpoint._snapshot.pickling.names import StepModules
 
 __all__ = ["SentError", "SentTraceback", "error_sent", "sent_error"]
+
+
+# A class of a user, such as a frozen dataclass, may refuse that these attributes are set.
+_set_cause = vars(BaseException)["__cause__"].__set__
+_set_context = vars(BaseException)["__context__"].__set__
 
 
 class SentTraceback(Exception):  # noqa: N818 - the cause of an error, and none itself
@@ -65,14 +71,15 @@ def error_sent(sent: SentError, modules: StepModules = NO_MODULES) -> BaseExcept
         return None
     try:
         error: object = load(MemoryTarget(sent.stream), modules=modules)
-    except Exception:  # noqa: BLE001 - classes of users raise anything when they are loaded
+    except (Exception, SystemExit):  # noqa: BLE001 - classes of users raise anything when loaded
         return None
     if not isinstance(error, BaseException):
         return None
-    for note in sent.notes:
-        if note not in getattr(error, "__notes__", ()):
-            error.add_note(note)
-    error.__cause__ = SentTraceback(sent.text)
+    with suppress(Exception):  # A frozen dataclass, for one, refuses notes.
+        for note in sent.notes:
+            if note not in getattr(error, "__notes__", ()):
+                error.add_note(note)
+    _set_cause(error, SentTraceback(sent.text))
     return error
 
 
@@ -84,11 +91,15 @@ def _pickled(error: BaseException) -> bytes | None:
     memory = MemoryTarget()
     apart = error.__traceback__, error.__cause__, error.__context__
     try:
-        error.__traceback__ = error.__cause__ = error.__context__ = None
+        error.with_traceback(None)
+        _set_cause(error, None)
+        _set_context(error, None)
         dump(error, memory)
         loads = isinstance(load(memory.read_back()), type(error))
-    except Exception:  # noqa: BLE001 - as above
+    except (Exception, SystemExit):  # noqa: BLE001 - as above
         return None
     finally:
-        error.__traceback__, error.__cause__, error.__context__ = apart
+        error.with_traceback(apart[0])
+        _set_cause(error, apart[1])
+        _set_context(error, apart[2])
     return memory.getvalue() if loads else None
