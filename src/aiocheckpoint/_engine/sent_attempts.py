@@ -186,6 +186,9 @@ class _Sending:
                 f"it is broken ({error}). Give executor= a function that makes one, or 'process', "
                 "so that a lost process is replaced",
             ) from error
+        await self._context.active_run.sleep(self._context.backend, _PAUSE_SECONDS)
+        if self._context.active_run.stop_requested:
+            raise DrainedError from error
         has_begun = channel.has_begun or not isinstance(error, BrokenExecutor)
         self._losses += has_begun
         self._breaks += not has_begun
@@ -193,9 +196,6 @@ class _Sending:
             lost = self._losses + self._breaks
             raise WorkerLostError(self._context.run_id, lost, step=name) from error
         self._tell_loss(error)
-        await self._context.active_run.sleep(self._context.backend, _PAUSE_SECONDS)
-        if self._context.active_run.stop_requested:
-            raise DrainedError from error
 
     def _tell_loss(self, error: Exception) -> None:
         settings, progress = self._context.settings, self._progress

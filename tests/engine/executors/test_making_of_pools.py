@@ -22,7 +22,8 @@ async def test_loop_while_an_executor_is_made(
     make_pool: Callable[[], Executor], pools: object, tmp_path: Path
 ) -> None:
     """Runs that come meanwhile wait in threads, and so they do where a broken one is replaced."""
-    loop, heard, made = asyncio.get_running_loop(), threading.Event(), list[Executor]()
+    loop, heard = asyncio.get_running_loop(), threading.Event()
+    made: list[Executor] = []
 
     def make() -> Executor:
         # It ends only if the loop goes on beside it.
