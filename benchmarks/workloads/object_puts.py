@@ -5,7 +5,11 @@ from __future__ import annotations
 import asyncio
 import itertools
 import os
+import sys
 import time
+from contextlib import contextmanager
+from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import obstore
@@ -16,11 +20,28 @@ from workloads.flows import counting_run
 from workloads.timed_runs import AsyncRuns, Timer
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
+
     from obstore.store import S3Store
 
-__all__ = ["BarePuts", "object_pairs"]
+__all__ = ["BarePuts", "object_pairs", "object_store"]
 
-RUNS, STEPS, ONE_RUN_STEPS = 256, 10, 50
+STEPS, ONE_RUN_STEPS = 10, 50
+_SUPPORT = Path(__file__).parents[2] / "tests" / "support"
+
+
+@contextmanager
+def object_store() -> Generator[tuple[str, S3Store], None, None]:
+    """Start the server of the tests, and give the URL of a folder and its bucket.
+
+    The environment has the credentials from then on.
+    """
+    sys.path.append(str(_SUPPORT))
+    servers: Any = import_module("object_server")
+    os.environ.update(servers.ADMIN.environment)
+    with servers.object_server() as server:
+        bucket = server.create_bucket()
+        yield server.url(bucket, "work"), server.store(bucket)
 
 
 class BarePuts:
@@ -61,7 +82,9 @@ class BarePuts:
         )
 
 
-def object_pairs(url: str, store: S3Store, size: int, runner: asyncio.Runner) -> list[Pair]:
+def object_pairs(
+    url: str, store: S3Store, size: int, runner: asyncio.Runner, runs: int
+) -> list[Pair]:
     """Give the runs of a bucket beside bare puts, to be measured in turns.
 
     Args:
@@ -69,14 +92,15 @@ def object_pairs(url: str, store: S3Store, size: int, runner: asyncio.Runner) ->
         store: The same bucket, of which "bare/" is used.
         size: The bytes of a run's object behind a step.
         runner: Has the loop.
+        runs: How many runs there are at once.
     """
     bare = BarePuts(store, size)
-    crowd = Crowd(runner, RUNS, STEPS, counting_run(url, STEPS, connections=RUNS))
+    crowd = Crowd(runner, runs, STEPS, counting_run(url, STEPS, connections=runs))
     timer = Timer(url, ONE_RUN_STEPS, AsyncRuns(runner))
     return [
         Pair(
-            Contender(f"on an object store, {RUNS} runs", crowd.sample),
-            Contender(f"bare puts, {RUNS} at once", lambda: runner.run(bare.rate(RUNS, STEPS))),
+            Contender(f"on an object store, {runs} runs", crowd.sample),
+            Contender(f"bare puts, {runs} at once", lambda: runner.run(bare.rate(runs, STEPS))),
             "1/s",
             Goal(0.7, at_least=True),
         ),
