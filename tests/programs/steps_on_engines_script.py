@@ -53,8 +53,11 @@ def main(engine: str, folder: str) -> None:
         asyncio.run(by_value(loky_pool, Path(folder)))
         asyncio.run(killed(loky_pool, Path(folder)))
     else:
-        with LocalCluster(2, threads_per_worker=1, dashboard_address=None) as cluster:
-            executor = Client(cluster).get_executor()
+        with (
+            LocalCluster(2, threads_per_worker=1, dashboard_address=None) as cluster,
+            Client(cluster) as client,
+        ):
+            executor = client.get_executor()
             asyncio.run(by_value(executor, Path(folder)))
             asyncio.run(killed(executor, Path(folder)))
     sys.stdout.write("done\n")
