@@ -263,7 +263,7 @@ def test_costs_in_time(proxy_url: str, proxy: ObjectProxy) -> None:
         seconds = time.monotonic() - at
         assert found["PUT owners change"] <= 3 * seconds / lease + 1
         assert found["LIST endings"] <= seconds + 1
-        assert found.keys() == {"PUT owners change", "LIST endings"}
+        assert found.keys() - {"GET format"} == {"PUT owners change", "LIST endings"}
 
     cp.run({}, run_id="x")
     cp.handler.close()

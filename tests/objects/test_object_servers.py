@@ -42,7 +42,7 @@ def test_conditions(objects: ObjectServer, bucket: str) -> None:
 def test_race(objects: ObjectServer, bucket: str) -> None:
     """One of sixteen creators wins, and one of sixteen that change what is there."""
     store = objects.store(bucket)
-    found = obstore.put(store, "changed", b"0")
+    found = obstore.put(store, "changed", b"before")
     with ThreadPoolExecutor(16) as pool:
         created = list(pool.map(lambda number: _wins(store, "created", number, None), range(16)))
         tag = found["e_tag"]
