@@ -15,7 +15,7 @@ from aiocheckpoint._runs.results import run_result
 from aiocheckpoint._runs.streams import Stream, bounded_results
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable
+    from collections.abc import AsyncGenerator, Awaitable, Callable
     from concurrent.futures import Executor
 
     from aiocheckpoint._model.request import LoadPolicy
@@ -69,6 +69,14 @@ def map_runs(
 
     dispatcher = Dispatcher(flow, core, executor, lost=lost, states=keeps_states)
     dispatcher.load_policy, dispatcher.once = load_policy, once
+    sent = bounded_results(pairs, _sender(dispatcher, display), at_once, active_runs)
+    return Stream(display.shown(_closed_behind(sent, dispatcher)), of="results")
+
+
+def _sender(
+    dispatcher: Dispatcher, display: RunsDisplay
+) -> Callable[[tuple[str, Data]], Awaitable[RunResult]]:
+    """Give the function that sends one run, and counts its end in the display."""
 
     async def send(pair: tuple[str, Data]) -> RunResult:
         begun = time.monotonic()
@@ -76,8 +84,7 @@ def map_runs(
         display.hear_end(result, time.monotonic() - begun)
         return result
 
-    sent = bounded_results(pairs, send, at_once, active_runs)
-    return Stream(display.shown(_closed_behind(sent, dispatcher)), of="results")
+    return send
 
 
 async def _closed_behind(

@@ -147,7 +147,7 @@ class ObjectStateHandler(LeasedStateHandler):
         if flow == self.flow:
             return self
         other = type(self).__new__(type(self))  # Not by a pickle, which memory refuses.
-        other.__dict__.update(self.__dict__, flow=flow)
+        vars(other).update(vars(self), flow=flow)
         return other
 
     def all_kept(self, run_id: str | None) -> list[tuple[int, int]]:

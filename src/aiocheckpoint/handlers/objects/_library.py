@@ -13,7 +13,7 @@ import tempfile
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
-from obstore import _obstore
+from obstore import _obstore  # pyright: ignore[reportPrivateUsage] - the library to copy
 
 from aiocheckpoint.errors import StorageError
 

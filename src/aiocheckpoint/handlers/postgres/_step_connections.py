@@ -275,7 +275,8 @@ class AsyncStepConnection(_Ruled, psycopg.AsyncConnection[TupleRow]):  # type: i
         """The statements that nobody has awaited yet, for cursors."""
         return self._use.unawaited
 
-    def execute(
+    # A plain function, as it notes the statement before it is awaited.
+    def execute(  # pyright: ignore[reportIncompatibleMethodOverride]
         self,
         query: Query,
         params: Params | None = None,

@@ -72,7 +72,8 @@ def _beginning(query: object) -> str:
 class StepCursor(psycopg.AsyncCursor[_RowT]):
     """A cursor of the connection of a coroutine, whose statements are to be awaited as well."""
 
-    def execute(
+    # Plain functions, as they note the statement before it is awaited.
+    def execute(  # pyright: ignore[reportIncompatibleMethodOverride]
         self,
         query: Query,
         params: Params | None = None,
@@ -83,7 +84,7 @@ class StepCursor(psycopg.AsyncCursor[_RowT]):
         call: Any = super().execute  # Two overloads, by the kind of query.
         return self._watched(query, lambda: call(query, params, prepare=prepare, binary=binary))
 
-    def executemany(
+    def executemany(  # pyright: ignore[reportIncompatibleMethodOverride]
         self, query: Query, params_seq: Iterable[Params], *, returning: bool = False
     ) -> Coroutine[Any, Any, None]:
         call = super().executemany
