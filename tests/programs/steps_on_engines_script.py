@@ -54,8 +54,10 @@ def main(engine: str, folder: str) -> None:
         asyncio.run(killed(loky_pool, Path(folder)))
     else:
         with (
-            LocalCluster(2, threads_per_worker=1, dashboard_address=None) as cluster,
-            Client(cluster) as client,
+            LocalCluster(  # type: ignore[no-untyped-call]
+                n_workers=2, threads_per_worker=1, dashboard_address=None
+            ) as cluster,
+            Client(cluster) as client,  # type: ignore[no-untyped-call]
         ):
             executor = client.get_executor()
             asyncio.run(by_value(executor, Path(folder)))
