@@ -106,7 +106,8 @@ def test_loader_or_saver_without_a_name(noun: str, tmp_path: Path) -> None:
     cp = CheckpointFlow(tmp_path / "run.pkl")
     load = local_step() if noun == "loader" else None
     save = local_step() if noun == "saver" else None
-    with pytest.raises(FlowDefinitionError, match=f"the {noun} 'inside' of step 'charge' cannot be sent"):
+    words = f"the {noun} 'inside' of step 'charge' cannot be sent"
+    with pytest.raises(FlowDefinitionError, match=words):
         cp.add_step(load, save, executor="process")(sent_steps.charge)  # type: ignore[call-overload]
 
 
