@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from functools import partial
+from multiprocessing import get_context
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -76,3 +79,14 @@ def test_time_limit_of_a_step_with_a_flow_in_it(pools: object, tmp_path: Path) -
         cp.run({"place": str(tmp_path / "inner.pkl")})
     assert CheckpointFlow(tmp_path / "inner.pkl").handler.header().finished
     cp._core.settings.pools.close()  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+
+
+async def test_class_and_partial_make_executors(pools: object, tmp_path: Path) -> None:
+    """Both are functions that make one, and are closed with the flow."""
+    cp = CheckpointFlow(tmp_path / "run.pkl")
+    async with cp:
+        cp.add_step(name="class", executor=ThreadPoolExecutor)(do_nothing)
+        made = partial(ProcessPoolExecutor, 1, get_context("fork"))
+        cp.add_step(name="partial", executor=made)(do_nothing)
+        await cp.arun({})
+    assert cp.plan().executors == ("ThreadPoolExecutor()", "ProcessPoolExecutor()")
