@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import CancelledError, Executor, Future
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -12,6 +12,9 @@ from aiocheckpoint._concurrency import closed_engines
 from aiocheckpoint._concurrency.closed_engines import fail_when_closed
 from aiocheckpoint._concurrency.renewed_executor import RenewedExecutor
 from aiocheckpoint._concurrency.worker_losses import is_loss
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class Unanswering(Executor):
@@ -22,7 +25,7 @@ class Unanswering(Executor):
     def __init__(self) -> None:
         self.client = self._client = SimpleNamespace(status="running")
 
-    def submit(self, *_: object, **__: object) -> Future[Any]:
+    def submit(self, fn: Callable[..., Any], /, *_: Any, **__: Any) -> Future[Any]:  # noqa: ANN401
         """Give a future that nobody ends."""
         return Future()
 
@@ -47,7 +50,7 @@ def test_call_that_a_closed_engine_leaves() -> None:
 def test_call_that_was_answered() -> None:
     """Its answer stays."""
     engine = Unanswering()
-    answered = engine.submit()
+    answered = engine.submit(print)
     fail_when_closed(engine, answered)
     answered.set_result(3)
     engine.client.status = "closed"

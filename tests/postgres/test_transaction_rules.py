@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 import pytest
 from payments import KINDS, PAY, apay, pay
+from psycopg import sql
 from support import do_nothing
 
 from aiocheckpoint import (
@@ -374,7 +375,7 @@ UNAWAITED: dict[str, Callable[[Any], object]] = {
     "a literal": lambda connection: connection.execute(LITERAL),
     "bytes": lambda connection: connection.execute(b"UPDATE payments SET run = 4711"),
     "composed": lambda connection: connection.execute(
-        psycopg.sql.SQL("UPDATE payments SET run = {}").format(VALUE)
+        sql.SQL("UPDATE payments SET run = {}").format(VALUE)
     ),
     "a cursor": lambda connection: connection.cursor().execute(LITERAL),
     "many": lambda connection: connection.cursor().executemany(

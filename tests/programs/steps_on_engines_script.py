@@ -55,7 +55,9 @@ def main(engine: str, folder: str) -> None:
     else:
         with (
             LocalCluster(  # type: ignore[no-untyped-call]
-                n_workers=2, threads_per_worker=1, dashboard_address=None
+                n_workers=2,
+                threads_per_worker=1,
+                dashboard_address=None,  # pyright: ignore[reportArgumentType]
             ) as cluster,
             Client(cluster) as client,  # type: ignore[no-untyped-call]
         ):

@@ -53,8 +53,10 @@ class PoolCall:
         *,
         apart: bool = False,
     ) -> None:
-        self.function, self.argument = function, argument
-        self.seconds, self.apart = seconds, apart
+        self.function: Callable[[Any], Any] = function
+        self.argument: object = argument
+        self.seconds: float | None = seconds
+        self.apart: bool = apart
 
 
 class CallPool(Protocol):

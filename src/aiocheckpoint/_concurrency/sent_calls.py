@@ -77,9 +77,9 @@ class SubmittedCall(WorkItem[Any]):
         if self._dropped and submitted.cancelled():
             return
         try:
-            self.result = submitted.result()
+            self.result: Any = submitted.result()
         except BaseException as error:  # noqa: BLE001 - raised again where it is awaited
-            self.error = error
+            self.error: BaseException | None = error
         finally:
             self.deliver()
             del self, submitted
