@@ -185,8 +185,8 @@ def test_unknown_handler_lists_installed_ones(monkeypatch: pytest.MonkeyPatch) -
     with pytest.raises(UnknownHandlerError) as info:
         CheckpointFlow("redis://user:canary@host/0")
     assert info.value.handler == "redis"
-    known = ("local", "sqlite", "postgresql", "postgres", "mine", "cloud")
-    assert info.value.known[:6] == known
+    built_in = ("local", "sqlite", "postgresql", "postgres", "s3", "gs", "az")
+    assert info.value.known[:9] == (*built_in, "mine", "cloud")
     assert "canary" not in str(info.value)
 
 
