@@ -21,7 +21,7 @@ URLS = {"postgres": "database_url", "s3": "bucket_url"}
 """The fixtures that have the URL of a store."""
 
 if not MISSING:
-    from object_fixtures import bucket, bucket_url, object_keys, objects
+    from object_fixtures import bucket, bucket_url, format_object, object_keys, objects
     from obstore.store import MemoryStore
     from postgres_fixtures import (
         database,
@@ -37,6 +37,7 @@ if not MISSING:
         "bucket_url",
         "database",
         "database_url",
+        "format_object",
         "object_keys",
         "objects",
         "open_postgres",
@@ -54,9 +55,10 @@ def pytest_pycollect_makemodule(
 
 
 @pytest.fixture(scope="session", autouse=True)
-def object_runtime() -> None:
-    """Let obstore open the descriptors that it keeps for the life of the process."""
+def object_runtime(request: pytest.FixtureRequest) -> None:
+    """Let obstore and the server of objects open what they keep for the life of the process."""
     if not MISSING:
+        request.getfixturevalue("objects")
         asyncio.run(MemoryStore().put_async("any", b""))
 
 
