@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from aiocheckpoint.handlers._base import StateHandler
 
-__all__ = ["find_class"]
+__all__ = ["find_class", "is_one_handler"]
 
 _GROUP = "aiocheckpoint.handlers"
 """The entry point group. The name of an entry point is the name, and the URL scheme, of a handler
@@ -73,6 +73,24 @@ def find_class(name: str, constructors: Mapping[str, Callable[..., Any]]) -> Cal
             return _load(entry)
     known = dict.fromkeys((*_BUILT_IN, *constructors, *(entry.name for entry in entries)))
     raise UnknownHandlerError(name, tuple(known))
+
+
+def is_one_handler(name: str, other: str, constructors: Mapping[str, Callable[..., Any]]) -> bool:
+    """Tell whether two names are those of one handler.
+
+    Handlers of this library are not imported for it, so that no extra needs to be installed.
+
+    Raises:
+        UnknownHandlerError: No handler has one of the names.
+        MissingExtraError: One handler is the program's own, and the other needs a module that is
+            not installed.
+        InvalidTypeError, InvalidValueError: An installed handler is unsound.
+    """
+    names = (name, other)
+    built_in = [_BUILT_IN.get(one) for one in names if one not in constructors]
+    if len(built_in) == len(names) and None not in built_in:
+        return built_in[0] is built_in[1]
+    return find_class(name, constructors) is find_class(other, constructors)
 
 
 def _import_built_in(name: str, built_in: _BuiltIn) -> Callable[..., Any]:

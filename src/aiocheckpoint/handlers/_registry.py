@@ -21,7 +21,7 @@ from aiocheckpoint.handlers._base import StateHandler
 from aiocheckpoint.handlers._dicts import DictRunStore, UserHandler
 from aiocheckpoint.handlers._files.databases import is_database
 from aiocheckpoint.handlers._identifiers import checked_name, checked_path
-from aiocheckpoint.handlers._known_handlers import find_class
+from aiocheckpoint.handlers._known_handlers import find_class, is_one_handler
 from aiocheckpoint.handlers._options import SnapshotOptions, refuse_unknown
 from aiocheckpoint.handlers._port import SnapshotPort
 from aiocheckpoint.handlers._urls import absolute_path, redact_url, url_scheme
@@ -183,9 +183,7 @@ def _name_of(
         return handler
     written = str(state_path)[: len(scheme)]  # A program may have registered upper case.
     found = written if written in constructors else scheme
-    if handler not in {_DEFAULT, found} and find_class(handler, constructors) is not find_class(
-        found, constructors
-    ):
+    if handler not in {_DEFAULT, found} and not is_one_handler(handler, found, constructors):
         raise InvalidValueError(
             f"handler={handler!r} is no handler for a URL of {found!r}. Leave handler= out: the "
             "scheme of a URL names its handler."
