@@ -72,7 +72,7 @@ def test_no_answer(through: S3Store, proxy: ObjectProxy, fault: Fault) -> None:
         else:
             obstore.put(through, key, b"1")
     assert rule.wait()
-    found = [item["path"][-1] for page in obstore.list(through, "work") for item in page]
+    found = [item["path"][-1] for page in obstore.list(through, "work/flows") for item in page]
     assert found == (["0", "1", "2"] if fault in DONE else ["0", "2"])
 
 

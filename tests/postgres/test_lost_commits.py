@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
+from contextlib import closing
 from typing import TYPE_CHECKING
 
+import psycopg
 import pytest
 from outages import NotedRuns
 
@@ -67,6 +72,48 @@ def test_starts_are_counted_once(proxy: TcpProxy, url: str, *, answers: bool) ->
     assert lost.left == 0
     (header,) = cp.runs()
     assert (header.starts, header.killed, len(tries)) == (2, 0, 2)
+
+
+KILLED_AT_ITS_START = """
+import os, signal, sys
+from aiocheckpoint import CheckpointFlow
+from aiocheckpoint.handlers.postgres._connection import PostgresConnection
+
+def end(*arguments):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+PostgresConnection.record_starts = end
+cp = CheckpointFlow(sys.argv[1], name="orders")
+cp.add_step(name="fail")(print)
+cp.run({}, run_id="y")  # Its claim is in the transaction of the first heartbeat.
+cp.run({}, run_id="x")
+"""
+
+
+def test_kill_between_a_claim_and_its_start(database_url: str) -> None:
+    """A start is counted in the commit of its claim: a kill before takes both back."""
+    cp = CheckpointFlow(database_url, name="orders")
+
+    @cp.add_step()
+    def fail(state: State) -> None:
+        raise ConnectionError
+
+    with pytest.raises(ConnectionError):
+        cp.run({}, run_id="x")
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED_AT_ITS_START, database_url], check=False, timeout=60
+    )
+    assert killed.returncode == -signal.SIGKILL
+    with closing(psycopg.connect(database_url)) as link:
+        stored = link.execute(
+            "SELECT owner, status FROM aiocheckpoint.runs WHERE run_id = 'x'"
+        ).fetchall()
+    assert stored == [(None, "failed")]
+    with pytest.raises(ConnectionError):
+        cp.run({}, run_id="x")
+    header = cp.header("x")
+    assert header is not None
+    assert (header.starts, header.killed) == (2, 0)
 
 
 @pytest.mark.parametrize("answers", [True, False])

@@ -141,7 +141,8 @@ def test_claim_of_free_runs(count: int, connection: PostgresConnection) -> None:
     assert connection.save_statuses(saves(leases, header(2, "failed")), OWNER) == count
     connection.write_ending(leases[0].key, '"why"\n')
     asked = [Claim(lease(f"r{number}", 900 + number)) for number in range(count)]
-    runs = by_number(connection.claim(asked, OTHER, 8.0))
+    with connection.transaction():
+        runs = by_number(connection.claim(asked, OTHER, 8.0))
     for number, run in enumerate(runs):
         assert (run.row, run.token, run.owner) == (leases[number].row, 900 + number, OTHER)
         assert (run.footer, run.payload_length) == (f"f{number}".encode(), 2)
@@ -150,13 +151,40 @@ def test_claim_of_free_runs(count: int, connection: PostgresConnection) -> None:
     assert columns(connection, "owner, claimed_at") == [(OTHER, 8.0)] * count
 
 
+@pytest.mark.parametrize("count", NUMBERS)
+@pytest.mark.parametrize("together", [True, False])
+@pytest.mark.parametrize("status", ["running", "failed", "stopped", "queued", "finished"])
+def test_claim_that_commits_by_itself(
+    status: str, count: int, connection: PostgresConnection, *, together: bool
+) -> None:
+    """It takes no unfinished run, whose start would be counted in another commit."""
+    leases = claimed(connection, count)
+    assert connection.save_statuses(saves(leases, header(2, status)), OWNER) == count
+    connection.release([Release(*one.key, one.token) for one in leases])
+    snapshot = (header(1), b"payload", b"footer")
+    asked = [Claim(lease(f"r{number}", 900 + number), snapshot) for number in range(count)]
+    if together:
+        done = connection.write_together(asked, [], [], OTHER, 8.0)
+        assert done is not None
+        runs = done[0]
+    else:
+        runs = connection.claim(asked, OTHER, 8.0)
+    takes = status == "finished"
+    assert sorted((run.number, run.owner, run.token, run.status) for run in runs) == [
+        (number, OTHER if takes else None, 900 + number if takes else 0, status)
+        for number in range(count)
+    ]
+    assert columns(connection, "owner") == [(OTHER if takes else None,)] * count
+
+
 def test_claims_of_all_kinds(connection: PostgresConnection) -> None:
     """One statement tells new, free and owned runs apart."""
     leases = claimed(connection, 4)
     connection.save_statuses(saves(leases[:2], header(2, "stopped")), OWNER)
     names = ["r3", "new", "r0", "r2", "r1"]
     asked = [Claim(lease(name, 900 + number)) for number, name in enumerate(names)]
-    runs = by_number(connection.claim(asked, OTHER, 8.0))
+    with connection.transaction():
+        runs = by_number(connection.claim(asked, OTHER, 8.0))
     got = {names[run.number]: run.token == 900 + run.number for run in runs}
     assert got == {"r3": False, "new": True, "r0": True, "r2": False, "r1": True}
 
@@ -426,10 +454,12 @@ def test_claim_without_a_row(connection: PostgresConnection) -> None:
     claimed(connection, 2)
     connection.free(OWNER, "killed")
     asked = [Claim(lease(name, 900 + n)) for n, name in enumerate(("r0", "r1", "new"))]
-    found = by_number(connection.claim(asked, OWNER, 8.0))
+    with connection.transaction():
+        found = by_number(connection.claim(asked, OWNER, 8.0))
     assert [(run.number, run.owner, run.token) for run in found] == [(0, None, 0), (1, None, 0)]
     register(connection, OWNER)
-    found = by_number(connection.claim(asked, OWNER, 8.0))
+    with connection.transaction():
+        found = by_number(connection.claim(asked, OWNER, 8.0))
     assert [(run.owner, run.token) for run in found] == [(OWNER, 900), (OWNER, 901), (OWNER, 902)]
 
 
@@ -550,7 +580,8 @@ def test_overlapping_claims(database_url: str) -> None:
                 Claim(lease(name, start + number), snapshot) for number, name in enumerate(names)
             ]
             barrier.wait()
-            runs = connection.claim(asked, owner, 2.0)
+            with connection.transaction():
+                runs = connection.claim(asked, owner, 2.0)
             results.append([run for run in runs if run.token >= start and run.owner == owner])
             assert len(runs) == 2000
 

@@ -256,6 +256,11 @@ class MemoryConnection(StoreConnection):
                 error.is_of_statement = True
                 raise error
 
+    @property
+    def _is_alone(self) -> bool:
+        """Whether the next statement commits for itself."""
+        return self._tables is None
+
     @contextmanager
     def _writing(self) -> Generator[Tables, None, None]:
         """Give the tables of the transaction, or commit for itself."""
@@ -324,17 +329,19 @@ class MemoryConnection(StoreConnection):
     # runs
 
     def claim(self, claims: Sequence[Claim], owner_id: str, now: float) -> list[StoredRun]:
+        counts = not self._is_alone
         with self._writing() as tables:
             owner = tables.owners.get(owner_id)
             if owner is not None:
                 tables.owners[owner_id] = owner  # Locked against `free`.
             for claim in claims if owner is not None else ():
                 row = tables.runs.get(claim.lease.key)
+                may_take = counts or row is None or row.status in {None, "finished"}
                 if row is None:
                     row = Row(next(self._server.row_ids), claim.lease.key)
                     if claim.first_snapshot is not None:
                         row = _with_snapshot(row, *claim.first_snapshot)
-                if row.owner is None:
+                if row.owner is None and may_take:
                     row = row._replace(owner=owner_id, token=claim.lease.asked, claimed_at=now)
                 tables.runs[row.key] = row
             return [

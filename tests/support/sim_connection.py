@@ -71,6 +71,7 @@ class SimConnection(MemoryConnection):
         self._has_timer = False
         self._begins = False
         self._tables: Tables | None = None
+        self._commits_itself = False
         self._session = self._connected()
         self.commits_alone = store.commits_alone
         self.session = self._session.name if store.shows_sessions else None
@@ -160,7 +161,7 @@ class SimConnection(MemoryConnection):
         server, session = self._server, self._session
         alone = session.transaction is None and not begins
         transaction = session.transaction or server.begin(session)
-        self._tables = transaction.tables
+        self._tables, self._commits_itself = transaction.tables, alone
         if not alone:
             return method(self, *arguments)
         try:
@@ -195,6 +196,10 @@ class SimConnection(MemoryConnection):
         yield self._tables
 
     _reading = _writing
+
+    @property
+    def _is_alone(self) -> bool:
+        return self._commits_itself
 
     # the statements
 

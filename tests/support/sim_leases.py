@@ -47,9 +47,7 @@ class Simulation:
             "shows_sessions": self.choices.random() < 0.8,
             "commits_alone": self.choices.random() < 0.5,
         }
-        self.ledger = Ledger(
-            self.kernel, LEASE, PATIENCE, counts_late=self._stores["commits_alone"]
-        )
+        self.ledger = Ledger(self.kernel, LEASE, PATIENCE)
         self.server = self.ledger.server = Server(self.kernel, self.ledger)
         self.server.refuses_when_read_only = self.choices.random() < 0.5
         self.processes: list[Process] = []

@@ -83,7 +83,6 @@ class Ledger:
     Args:
         kernel: The kernel.
         lease, patience: Those of all processes, in seconds.
-        counts_late: Whether a start is recorded by a statement of its own behind the claim.
 
     Attributes:
         server: The server.
@@ -92,8 +91,7 @@ class Ledger:
         counts: What has happened.
     """
 
-    def __init__(self, kernel: Kernel, lease: float, patience: float, *, counts_late: bool) -> None:
-        self.counts_late = counts_late
+    def __init__(self, kernel: Kernel, lease: float, patience: float) -> None:
         self.server: Server
         self.owners: dict[str, Process] = {}
         self.written: dict[bytes, Written] = {}
@@ -128,7 +126,7 @@ class Ledger:
             self._check_lease(session, before, after)
             self._check_start(before, after)
         for key in {key for key, _, after in runs if after is not None and after.token}:
-            self._check_recorded(self.server.tables.runs[key], is_answered=False)
+            self._check_recorded(self.server.tables.runs[key])
 
     def _note_beat(self, beat: OwnerBeat) -> None:
         self._beats[beat.id] = _Beat(beat.session, self.server.writable_seconds)
@@ -200,7 +198,7 @@ class Ledger:
                 self._fail(f"{footer.decode()} replaces a newer snapshot")
 
     def _check_start(self, before: Row | None, after: Row | None) -> None:
-        """A start is recorded by its claim, or behind it, and never changed."""
+        """A start is recorded by its claim, and never changed."""
         if after is None or not after.token:
             return
         if before is None:
@@ -212,10 +210,10 @@ class Ledger:
         elif before.start != after.start != self._starts.get(after.token):
             self._fail(f"the start of {_name(after)} is not counted once")
 
-    def _check_recorded(self, row: Row, *, is_answered: bool) -> None:
-        """The start is recorded with its claim, or before the claim is answered."""
+    def _check_recorded(self, row: Row) -> None:
+        """The start is recorded in the commit of its claim."""
         expected = self._starts.get(row.token, row.start)
-        if row.start != expected and (is_answered or not self.counts_late):
+        if row.start != expected:
             self._fail(f"the start of {_name(row)} is not counted with its claim")
 
     # --------------------------------------------------------------- what callers are told
@@ -247,7 +245,7 @@ class Ledger:
         """A caller is told that it has a lease."""
         row = self.server.tables.runs.get(key)
         if row is not None and row.token == token:
-            self._check_recorded(row, is_answered=True)
+            self._check_recorded(row)
         self._told.add(token)
         if token not in self._tokens:
             self._fail(f"{key[1]!r} is not claimed, and a caller is told that it is")

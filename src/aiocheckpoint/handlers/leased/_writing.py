@@ -30,6 +30,11 @@ class WritingStatements(ABC):
         no status. A row without an owner gets owner, token and time, and keeps its snapshot. A row
         with an owner is unchanged.
 
+        Where the statement commits by itself, see `StoreConnection.commits_alone`, it leaves runs
+        alone whose status is neither None nor "finished". The base asks again in a transaction,
+        which counts their starts as well. Otherwise a process killed between both would have taken
+        a run whose start is not counted.
+
         Nothing is taken if the owner itself has no row among the owners, because others would take
         it for dead at once. The statement locks that row against `free`, up to the commit.
 

@@ -56,6 +56,9 @@ _OF_NEW = (
 """In their place. The rest is known from the claim."""
 _JOINED = "runs.flow = {0}.flow AND runs.run_key = {0}.run_key"
 
+_MAY_TAKE = "(%(unfinished)s OR coalesce(runs.status, 'finished') = 'finished')"
+"""Without a transaction around it, the statement takes no run whose start is to be counted."""
+
 _CLAIM = RowStatement(
     f"""WITH me AS (
     SELECT FROM SCHEMA.owners WHERE id = %(owner)s FOR KEY SHARE
@@ -70,7 +73,8 @@ _CLAIM = RowStatement(
     RETURNING id, token
 ), free AS (
     SELECT runs.id, keys.n, keys.held FROM KEYS JOIN SCHEMA.runs ON {_JOINED.format("keys")}
-    WHERE runs.owner IS NULL AND EXISTS (SELECT FROM me) ORDER BY runs.id FOR UPDATE OF runs
+    WHERE runs.owner IS NULL AND {_MAY_TAKE} AND EXISTS (SELECT FROM me)
+    ORDER BY runs.id FOR UPDATE OF runs
 ), taken AS (
     UPDATE SCHEMA.runs SET owner = %(owner)s, token = free.held, claimed_at = %(now)s
     FROM free WHERE runs.id = free.id
@@ -79,12 +83,12 @@ _CLAIM = RowStatement(
 SELECT NULL::bigint, {_OF_NEW} FROM new
 UNION ALL SELECT * FROM taken
 UNION ALL SELECT keys.n, {_OF_ROW} FROM KEYS JOIN SCHEMA.runs ON {_JOINED.format("keys")}
-WHERE runs.owner IS NOT NULL""",  # noqa: S608 - constants
+WHERE runs.owner IS NOT NULL OR NOT {_MAY_TAKE}""",  # noqa: S608 - constants
     _CLAIMED,
     ("footer", "payload"),
     keys=("n", "flow", "run_key", "held"),
 )
-"""Gives the rows that were made, those that were taken, and those that have an owner."""
+"""Gives the rows that were made, those that were taken, and those that were left alone."""
 
 _SELECT = RowStatement(
     f"SELECT v.n, {_OF_ROW} FROM ROWS JOIN SCHEMA.runs ON {_JOINED.format('v')}",  # noqa: S608
@@ -101,14 +105,21 @@ def claim(
     server: ServerConnection, claims: Sequence[Claim], owner_id: str, now: float
 ) -> list[StoredRun]:
     """See `StoreConnection.claim`."""
-    rows = server.rows_of_call(claim_call(claims, owner_id, now))
+    rows = server.rows_of_call(claim_call(claims, owner_id, now, alone=server.commits_alone))
     return claimed(server, claims, rows, owner_id, now)
 
 
-def claim_call(claims: Sequence[Claim], owner_id: str, now: float) -> Call:
-    """Give the statement of claims."""
+def claim_call(claims: Sequence[Claim], owner_id: str, now: float, *, alone: bool) -> Call:
+    """Give the statement of claims.
+
+    Args:
+        claims: The claims.
+        owner_id: The owner.
+        now: Seconds since the epoch.
+        alone: Whether it commits without the starts of the runs. Then it takes no unfinished run.
+    """
     rows = [_values(number, one) for number, one in enumerate(claims)]
-    return _CLAIM.call(rows, owner=owner_id, now=repr(now))
+    return _CLAIM.call(rows, owner=owner_id, now=repr(now), unfinished=not alone)
 
 
 def claimed(

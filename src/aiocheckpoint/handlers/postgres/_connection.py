@@ -137,7 +137,7 @@ class PostgresConnection(PostgresReading, StoreConnection):
         now: float,
     ) -> tuple[list[StoredRun], int] | None:
         # Claims come first, as they may wait for those of other processes.
-        calls = [_claiming.claim_call(claims, owner_id, now)] if claims else []
+        calls = [_claiming.claim_call(claims, owner_id, now, alone=True)] if claims else []
         calls += [_saving.step_call(steps)] if steps else []
         calls += [_saving.status_call(statuses)] if statuses else []
         cursors = self.inner.together(calls)

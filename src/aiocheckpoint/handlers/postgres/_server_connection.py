@@ -144,6 +144,11 @@ class ServerConnection:
         call = Call(statement, values)
         return self._guarded(lambda: self._execute(call).fetchall(), doing)
 
+    @property
+    def commits_alone(self) -> bool:
+        """Whether the next statement commits by itself: no transaction has begun."""
+        return self.link.pgconn.transaction_status == pq.TransactionStatus.IDLE
+
     def note_size(self, size: int) -> None:
         """Note that so many bytes were read or written at once."""
         self._is_large = self._is_large or size > _LARGE_BYTES
