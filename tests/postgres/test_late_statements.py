@@ -36,7 +36,7 @@ class TwoWays:
 
     def __init__(self, old: PostgresConnection, new: PostgresConnection, proxy: TcpProxy) -> None:
         self.new = new
-        self.lease = LeaseRecord(KEY, "x", 1, asked=7)
+        self.lease = LeaseRecord(KEY, "x", 1, asked_token=7)
         self._old = old
         self._proxy = proxy
         self._beat(old, 1)
@@ -77,7 +77,7 @@ class TwoWays:
 
     def row(self) -> tuple[object, ...]:
         """Give what the run's row has by now."""
-        (found,) = self.new.inner.rows("SELECT footer, owner, token FROM SCHEMA.runs")
+        (found,) = self.new.server.rows("SELECT footer, owner, token FROM SCHEMA.runs")
         return found
 
 

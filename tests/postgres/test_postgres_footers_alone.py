@@ -99,7 +99,7 @@ def test_pages_of_a_list(large_url: str) -> None:
     statement, values = list_statement(b"large", Query(limit=RUNS), None)
     with connected(large_url, writes=False) as connection:
         text = b"EXPLAIN (ANALYZE, BUFFERS) " + in_schema(statement, "large")
-        plan = "\n".join(row[0] for row in connection.inner.link.execute(text, values))
+        plan = "\n".join(row[0] for row in connection.server.link.execute(text, values))
     pages = re.search(r"Buffers: shared (?:hit=(\d+))?(?: read=(\d+))?", plan)
     assert pages is not None, plan
     assert sum(int(one or 0) for one in pages.groups()) < 2 * RUNS, plan

@@ -103,7 +103,9 @@ def test_grown_connection_is_given_up(
     header = handler.patched(None, "a", 0)
     with connected(database_url) as connection:
         register(connection, OWNER)
-        leases = [LeaseRecord((b"f", str(n).encode()), "", 1, asked=n + 1) for n in range(count)]
+        leases = [
+            LeaseRecord((b"f", str(n).encode()), "", 1, asked_token=n + 1) for n in range(count)
+        ]
         for run in connection.claim([Claim(one) for one in leases], OWNER, 1.0):
             leases[run.number].row, leases[run.number].token = run.row, run.token
         small = [Save(one, header, b"p", b"f", None) for one in leases]

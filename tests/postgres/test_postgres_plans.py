@@ -58,7 +58,7 @@ class Plans:
         """The plan of a statement."""
         with connected(self.url, writes=False) as connection:
             text = b"EXPLAIN (COSTS OFF) " + in_schema(statement, self._schema)
-            return "\n".join(row[0] for row in connection.inner.link.execute(text, values))
+            return "\n".join(row[0] for row in connection.server.link.execute(text, values))
 
     @contextmanager
     def all_of(self) -> Generator[tuple[list[str], Callable[[str, Values], list[Any]]]]:

@@ -65,7 +65,7 @@ def test_all_tables_are_known(database_url: str) -> None:
     """The names that are looked for in a schema are those of the tables that are made."""
     with connected(database_url) as connection:
         statement = "SELECT tablename::text FROM pg_tables WHERE schemaname = 'aiocheckpoint'"
-        assert {name for (name,) in connection.inner.rows(statement)} == set(TABLES)
+        assert {name for (name,) in connection.server.rows(statement)} == set(TABLES)
 
 
 def test_two_processes_make_them_at_once(database_url: str) -> None:
@@ -100,7 +100,7 @@ def test_older_tables_are_migrated(database_url: str, monkeypatch: pytest.Monkey
     )
     monkeypatch.setattr(_schema, "MIGRATIONS", (*MIGRATIONS, added))
     with connected(database_url) as connection:
-        assert connection.inner.rows("SELECT later FROM SCHEMA.runs") == [(5,)]
+        assert connection.server.rows("SELECT later FROM SCHEMA.runs") == [(5,)]
     assert fact(database_url, "level") == str(len(MIGRATIONS) + 1)
     assert PostgresStateHandler(database_url).read("kept") == {"n": 1}
 
@@ -225,10 +225,10 @@ def test_isolation_of_the_database(
     execute(database_url, f'ALTER DATABASE "{database}" SET {setting}')
     asked = "SHOW transaction_isolation"
     with connected(database_url) as direct, connected(pooler.url(database)) as pooled:
-        assert direct.inner.rows(asked) == [("read committed",)]
+        assert direct.server.rows(asked) == [("read committed",)]
         for connection in (direct, pooled):
             with connection.transaction():
-                assert connection.inner.rows(asked) == [("read committed",)]
+                assert connection.server.rows(asked) == [("read committed",)]
 
 
 def test_missing_rights(postgres: PostgresServer, database: str) -> None:

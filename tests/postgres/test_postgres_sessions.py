@@ -73,7 +73,7 @@ def test_session_of_another_database(postgres: PostgresServer, database_url: str
     with connected(database_url) as mine, psycopg.connect(postgres.url()) as elsewhere:
         beat(mine)
         elsewhere.execute("SELECT pg_advisory_lock(7)")
-        mine.inner.write("UPDATE SCHEMA.owners SET session = '7'")
+        mine.server.write("UPDATE SCHEMA.owners SET session = '7'")
         assert is_open(mine) is False
 
 
@@ -89,7 +89,7 @@ def test_seconds_up(how: str, own_postgres: PostgresServer) -> None:
         seconds = before.seconds_up()
         with connected(url) as second:  # Not the first that connects.
             assert second.seconds_up() >= seconds
-            pid = second.inner.link.info.backend_pid
+            pid = second.server.link.info.backend_pid
             if how == "crash":
                 os.kill(pid, signal.SIGKILL)
                 must_become(before.is_lost)
@@ -124,17 +124,17 @@ def test_pooler_is_found(narrow_pooler: PgBouncer, database: str) -> None:
     for number in range(8):
         handler.write({"n": number}, "a")
     with connected(url) as connection:
-        assert connection.inner.is_pooled
+        assert connection.server.is_pooled
         assert connection.session is None
         beat(connection)
         assert is_open(connection) is None
         lease = LeaseRecord((b"f", b"x"), "x", 1)
         for number in range(8):
-            lease.asked = number + 1
+            lease.asked_token = number + 1
             with connection.transaction():
                 connection.claim([Claim(lease)], OWNER, 1.0)
-                inside = connection.inner.rows("SHOW lock_timeout")
-        rows = connection.inner.rows
+                inside = connection.server.rows("SHOW lock_timeout")
+        rows = connection.server.rows
         assert inside == [("1s",)]
         assert rows("SHOW lock_timeout") == [("0",)]
         assert rows("SHOW idle_in_transaction_session_timeout") == [("0",)]
@@ -146,10 +146,10 @@ def test_pooler_is_found(narrow_pooler: PgBouncer, database: str) -> None:
 def test_direct_session(database_url: str) -> None:
     """A direct session prepares the statements for one row, and has limits of its own."""
     with connected(database_url) as connection:
-        assert not connection.inner.is_pooled
+        assert not connection.server.is_pooled
         for _ in range(5):
             beat(connection)
-        rows = connection.inner.rows
+        rows = connection.server.rows
         assert rows("SHOW lock_timeout") == [("1s",)]
         assert rows("SHOW idle_in_transaction_session_timeout") == [("10s",)]
         prepared = "SELECT count(*) FROM pg_prepared_statements WHERE statement LIKE '%%owners%%'"
@@ -251,7 +251,7 @@ def test_tls(certificates: Path, postgres: PostgresServer, database: str, tmp_pa
             handler = PostgresStateHandler(right)
             handler.write({"n": 1}, "a")
             with connected(right) as connection:
-                assert connection.inner.link.pgconn.ssl_in_use
+                assert connection.server.link.pgconn.ssl_in_use
             handler.close()
 
 

@@ -50,7 +50,7 @@ def connection(database_url: str) -> Generator[PostgresConnection]:
 def lease(name: str, token: int, keep: Keep = 1) -> LeaseRecord:
     """Make the record of a lease that asks with a token."""
     record = LeaseRecord((b"f", name.encode("utf-8", "surrogatepass")), name, keep)
-    record.asked = token
+    record.asked_token = token
     return record
 
 
@@ -90,7 +90,7 @@ def saves(leases: list[LeaseRecord], new: Header, payload: bytes = b"p") -> list
 
 def columns(connection: PostgresConnection, names: str) -> list[tuple[object, ...]]:
     """Give columns of all runs, by their ids."""
-    return connection.inner.rows(f"SELECT {names} FROM SCHEMA.runs ORDER BY run_id")  # noqa: S608
+    return connection.server.rows(f"SELECT {names} FROM SCHEMA.runs ORDER BY run_id")  # noqa: S608
 
 
 def by_number(runs: list[StoredRun]) -> list[StoredRun]:
@@ -306,7 +306,7 @@ def test_nothing_to_keep(count: int, connection: PostgresConnection) -> None:
     """A row without a snapshot has nothing to keep a copy of."""
     leases = claimed(connection, count, first=False, keep=3)
     connection.retain(saves(leases, header(1)))
-    assert connection.inner.rows("SELECT run FROM SCHEMA.kept") == []
+    assert connection.server.rows("SELECT run FROM SCHEMA.kept") == []
 
 
 @pytest.mark.parametrize("count", NUMBERS)
@@ -442,7 +442,7 @@ def test_freed_runs(connection: PostgresConnection) -> None:
         connection.free(OWNER, "killed")
         assert columns(connection, "owner, token, lost") == [(None, 0, "killed")] * 3
     assert [owner.id for owner in connection.owners(None)] == [OTHER]
-    assert connection.inner.rows("SELECT * FROM SCHEMA.draining_owners") == []
+    assert connection.server.rows("SELECT * FROM SCHEMA.draining_owners") == []
     connection.claim([Claim(lease("r0", 900))], OTHER, 8.0)
     connection.free(OTHER, None)
     assert columns(connection, "lost") == [("killed",)] * 3
@@ -495,7 +495,7 @@ def test_transaction(connection: PostgresConnection, database_url: str) -> None:
             assert seen == (0,)
     with pytest.raises(KeyError):
         failing()
-    assert connection.inner.rows("SELECT id FROM SCHEMA.draining_owners") == [("a",)]
+    assert connection.server.rows("SELECT id FROM SCHEMA.draining_owners") == [("a",)]
 
 
 def test_failed_statement_in_a_transaction(connection: PostgresConnection) -> None:
@@ -505,11 +505,11 @@ def test_failed_statement_in_a_transaction(connection: PostgresConnection) -> No
         with connection.transaction():
             connection.note_draining("a")
             with pytest.raises(StorageError):
-                connection.inner.write("INSERT INTO SCHEMA.nothing VALUES (1)")
+                connection.server.write("INSERT INTO SCHEMA.nothing VALUES (1)")
 
     with pytest.raises(StorageError, match="rolled back"):
         ignoring()
-    assert connection.inner.rows("SELECT id FROM SCHEMA.draining_owners") == []
+    assert connection.server.rows("SELECT id FROM SCHEMA.draining_owners") == []
 
 
 def mixed(connection: PostgresConnection, count: int) -> tuple[list[Claim], list[Save], list[Save]]:
@@ -540,7 +540,7 @@ def test_together(count: int, connection: PostgresConnection) -> None:
 def test_together_or_not_at_all(connection: PostgresConnection) -> None:
     """One statement that is refused undoes the others, and the connection goes on."""
     claims, steps, ends = mixed(connection, 2)
-    connection.inner.write(
+    connection.server.write(
         "ALTER TABLE SCHEMA.runs ADD CONSTRAINT no_end CHECK (status <> 'finished')"
     )
     before = columns(connection, "run_id, status, sequence, token")
@@ -594,5 +594,5 @@ def test_overlapping_claims(database_url: str) -> None:
         for thread in threads:
             thread.join()
         assert sum(map(len, results)) == 2000
-        counted = first.inner.rows("SELECT count(DISTINCT run_id), count(*) FROM SCHEMA.runs")
+        counted = first.server.rows("SELECT count(DISTINCT run_id), count(*) FROM SCHEMA.runs")
         assert counted == [(2000, 2000)]

@@ -154,7 +154,7 @@ class GivesToAll(FaultyConnection):
         """Take a row from its owner."""
         found = super().claim(claims, owner_id, now)
         for row in found:
-            if row.token != claims[row.number].lease.asked:
+            if row.token != claims[row.number].lease.asked_token:
                 self.free_row(claims[row.number].lease.key, row.token)
         return super().claim(claims, owner_id, now)
 

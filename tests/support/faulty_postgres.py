@@ -96,14 +96,14 @@ class _Connection(PostgresConnection):
 
     def token_of(self, row: int) -> int:
         """Look into the table."""
-        found = self.inner.rows("SELECT token FROM SCHEMA.runs WHERE id = %s::bigint", (str(row),))
+        found = self.server.rows("SELECT token FROM SCHEMA.runs WHERE id = %s::bigint", (str(row),))
         return found[0][0] if found else 0
 
     def free_row(self, key: Key, token: int) -> None:
         """Change the row."""
         flow, run_key = key_values(key)
         values = {"flow": flow, "run_key": run_key, "token": str(token)}
-        self.inner.write(
+        self.server.write(
             "UPDATE SCHEMA.runs SET owner = NULL, token = 0 WHERE flow = %(flow)s "
             "AND run_key = %(run_key)s AND token = %(token)s::bigint",
             values,
@@ -133,9 +133,9 @@ class FaultyStore(PostgresStore):
                 raise psycopg.OperationalError(error.problem) from None
             raise
         if self.fault == "commits in memory":
-            made.inner.link.execute("SET synchronous_commit = off")
+            made.server.link.execute("SET synchronous_commit = off")
         if self.fault == "raw errors":
-            made.inner.__class__ = _RawServerConnection
+            made.server.__class__ = _RawServerConnection
         if self.fault in CONNECTIONS:
             wrong = CONNECTIONS[self.fault]
             made.__class__ = type(wrong.__name__, (wrong, _Connection), {})

@@ -342,7 +342,9 @@ class MemoryConnection(StoreConnection):
                     if claim.first_snapshot is not None:
                         row = _with_snapshot(row, *claim.first_snapshot)
                 if row.owner is None and may_take:
-                    row = row._replace(owner=owner_id, token=claim.lease.asked, claimed_at=now)
+                    row = row._replace(
+                        owner=owner_id, token=claim.lease.asked_token, claimed_at=now
+                    )
                 tables.runs[row.key] = row
             return [
                 _stored_run(number, claim, tables)

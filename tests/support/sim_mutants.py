@@ -98,7 +98,7 @@ MUTANTS = {
     ),
     "one token for all": Mutant(
         f"{_LEASED}/_claims.py",
-        "lease.asked or next(tokens)",
+        "lease.asked_token or next(tokens)",
         "7",
         "is claimed once more with the token",
     ),

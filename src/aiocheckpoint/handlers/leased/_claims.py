@@ -37,7 +37,7 @@ def ask(session: Session, group: Sequence[PendingResult[Any]]) -> None:
     owner_id, tokens = session.owner_id, session.tokens
     for pending in group:
         lease = pending.request.lease
-        lease.owner, lease.asked = owner_id, lease.asked or next(tokens)
+        lease.owner, lease.asked_token = owner_id, lease.asked_token or next(tokens)
 
 
 def claim(session: Session, group: Sequence[PendingResult[Any]], now: float) -> None:
@@ -82,7 +82,7 @@ def set_claimed(
     for run in runs:
         request = group[run.number].request
         lease = request.lease
-        if run.token != lease.asked:
+        if run.token != lease.asked_token:
             lease.refused_by, lease.refused_at = run.owner or "", run.since
             continue
         inserted = request.footer is not None and run.footer == request.footer

@@ -212,10 +212,10 @@ class LeasedProcessor(ABC, Generic[AnySession]):
         """Release claims that failed. They may have been committed before."""
         for pending in group:
             if isinstance(pending.request, Claim) and self._session is not None:
-                lease, token = pending.request.lease, pending.request.lease.asked
+                lease, token = pending.request.lease, pending.request.lease.asked_token
                 if token:
                     self._session.pending_releases.append(Release.of(lease, token))
-                lease.asked = 0
+                lease.asked_token = 0
 
     def _translated(self, error: BaseException, doing: str) -> CheckpointError:
         if isinstance(error, CheckpointError):

@@ -40,8 +40,8 @@ class LeaseRecord:
         row: Id of the run's row.
         token: The row's token while the lease is valid. 0 while the lease is not held.
         owner: Id of the owner that the claim was made for.
-        asked: The token of a claim that was made and has no answer yet, else 0. A claim that is
-            repeated asks with the same token.
+        asked_token: The token of a claim that was made and has no answer yet, else 0. A claim that
+            is repeated asks with the same token.
         counted: The record of the start that a try of the present claim has made, and the status
             of the run before it, or None. A repeated claim that finds it does not count it again.
         refused_by, refused_at: Id of the owner that has the run, and the time of its claim, as the
@@ -69,7 +69,7 @@ class LeaseRecord:
     row: int = 0
     token: int = 0
     owner: str = ""
-    asked: int = 0
+    asked_token: int = 0
     counted: tuple[StartRecord, str] | None = None
     refused_by: str = ""
     refused_at: float = 0.0
@@ -87,7 +87,7 @@ class LeaseRecord:
 
     def begin_claim(self) -> None:
         """Forget the claim before."""
-        self.token = self.asked = 0
+        self.token = self.asked_token = 0
         self.counted = None
         self.released = False
 

@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from aiocheckpoint.handlers.leased._connection import StoreConnection
     from aiocheckpoint.handlers.leased._store import LeasedStore
 
-__all__ = ["ConnectedClient", "open_connected"]
+__all__ = ["StoreClient", "open_connected"]
 
 _Result = TypeVar("_Result")
 
 
-class ConnectedClient(ReadingClient):
+class StoreClient(ReadingClient):
     """A store as this process uses it, by one connection that writes, and some that read.
 
     Args:
@@ -64,7 +64,7 @@ class ConnectedClient(ReadingClient):
             self.call(self._processor.expire_dead)
 
 
-def open_connected(store: LeasedStore, lease: float, patience: float) -> ConnectedClient:
+def open_connected(store: LeasedStore, lease: float, patience: float) -> StoreClient:
     """Give the client of a store, one for all handlers with the same store and options."""
     key = type(store), store, lease, patience
-    return open_client(key, partial(ConnectedClient, store, lease, patience))
+    return open_client(key, partial(StoreClient, store, lease, patience))

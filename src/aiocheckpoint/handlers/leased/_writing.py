@@ -39,7 +39,7 @@ class WritingStatements(ABC):
         it for dead at once. The statement locks that row against `free`, up to the commit.
 
         Args:
-            claims: The claims. The token of each is `claim.lease.asked`.
+            claims: The claims. The token of each is `claim.lease.asked_token`.
             owner_id: The owner.
             now: Seconds since the epoch, as `StoredRun.since` gives it back.
 

@@ -54,7 +54,7 @@ class Claiming:
         self._lease = claim.lease
         self._key = session.keys.run(self._lease.key)
         self._lease.owner = session.owner_id
-        self._lease.asked = next(session.tokens)
+        self._lease.asked_token = next(session.tokens)
         self._now = time.time()
         self._write = f"{session.owner_id}-{session.next_number()}"
         self._new = self._head_of_new()
@@ -79,7 +79,7 @@ class Claiming:
                 self._drop_indexes("")
                 raise
             else:
-                self._drop_indexes(self._session.held[self._lease.asked].head.listed_as)
+                self._drop_indexes(self._session.held[self._lease.asked_token].head.listed_as)
                 return claimed
         raise in_progress(self._claim, None, self._now)
 
@@ -103,7 +103,7 @@ class Claiming:
         head = RunHead(
             write=self._write,
             owner=self._session.owner_id,
-            token=self._lease.asked,
+            token=self._lease.asked_token,
             since=self._now,
             run_id=hashed_id(bytes_of(self._lease.key[1])),
         )
@@ -126,7 +126,7 @@ class Claiming:
         found, version = read
         head = found.head
         loss = head.lost
-        if head.owner is not None and head.token != lease.asked and not self._is_left(head):
+        if head.owner is not None and head.token != lease.asked_token and not self._is_left(head):
             known = await session.owners.find(head.owner)
             if not known.is_gone:
                 raise self._refused(known, head)
@@ -152,7 +152,7 @@ class Claiming:
     async def _take(self, taken: _Taken) -> Claimed:
         found, version = taken
         head, start = found.head, None
-        if head.token == self._lease.asked:  # A try before this one has taken it.
+        if head.token == self._lease.asked_token:  # A try before this one has taken it.
             await self._index(head.listed_as)
             self._hold(version, head, None)
             start = self._lease.counted
@@ -179,7 +179,7 @@ class Claiming:
         """Give the facts of the run once it is taken, and its start if it is counted."""
         head, lease = found.head, self._lease
         taken = head._replace(
-            write=self._write, owner=lease.owner, token=lease.asked, since=self._now
+            write=self._write, owner=lease.owner, token=lease.asked_token, since=self._now
         )
         if not self._claim.runs or head.status in {None, "finished"}:
             return taken, None
@@ -207,7 +207,7 @@ class Claiming:
 
     def _hold(self, version: Version, head: RunHead, progress: Version | None) -> None:
         held = HeldRun(self._lease.key, version, head, progress)
-        self._session.held[self._lease.asked] = held
+        self._session.held[self._lease.asked_token] = held
 
     async def _keep(self, found: RunObject) -> None:
         """Keep the newest snapshot, which a killed owner may not have kept."""
@@ -228,7 +228,7 @@ class Claiming:
             has_ending(session.bucket, session.keys, key, head.number),
             session.bucket.get(session.keys.progress(key)),
         )
-        held = session.held[self._lease.asked]
+        held = session.held[self._lease.asked_token]
         held.progress = {} if progress is None else progress.version
         return ending, progress is not None
 

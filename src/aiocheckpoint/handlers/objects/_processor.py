@@ -129,8 +129,8 @@ class ObjectProcessor:
                 claimed = await repeated(self._patience, attempt, pending)
             except BaseException:
                 if pending.is_taken:  # It may have taken the run.
-                    self._due_releases(session).add(Release.of(lease, lease.asked))
-                lease.asked = 0
+                    self._due_releases(session).add(Release.of(lease, lease.asked_token))
+                lease.asked_token = 0
                 raise
             lease.set_claimed(claimed)
             pending.result = claimed

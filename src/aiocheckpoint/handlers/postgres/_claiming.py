@@ -29,7 +29,7 @@ _KEY = {"n": "bigint", "flow": "bytea", "run_key": "bytea"}
 _CLAIMED = {
     **_KEY,
     "run_id": "bytea",
-    "held": "bigint",
+    "asked_token": "bigint",
     "position": "bigint",
     "step": "bytea",
     "sequence": "bigint",
@@ -65,18 +65,18 @@ _CLAIM = RowStatement(
 ), new AS (
     INSERT INTO SCHEMA.runs (flow, run_id, owner, token, claimed_at, position, step, sequence,
         written_at, status, number, started_at, footer, payload)
-    SELECT v.flow, v.run_id, %(owner)s, v.held, %(now)s, v.position, v.step, v.sequence,
+    SELECT v.flow, v.run_id, %(owner)s, v.asked_token, %(now)s, v.position, v.step, v.sequence,
         v.written_at, v.status, v.number, v.started_at, v.footer, v.payload
     FROM ROWS LEFT JOIN SCHEMA.runs ON {_JOINED.format("v")}
     WHERE runs.id IS NULL AND EXISTS (SELECT FROM me) ORDER BY v.flow, v.run_key
     ON CONFLICT (flow, run_key) DO NOTHING
     RETURNING id, token
 ), free AS (
-    SELECT runs.id, keys.n, keys.held FROM KEYS JOIN SCHEMA.runs ON {_JOINED.format("keys")}
+    SELECT runs.id, keys.n, keys.asked_token FROM KEYS JOIN SCHEMA.runs ON {_JOINED.format("keys")}
     WHERE runs.owner IS NULL AND {_MAY_TAKE} AND EXISTS (SELECT FROM me)
     ORDER BY runs.id FOR UPDATE OF runs
 ), taken AS (
-    UPDATE SCHEMA.runs SET owner = %(owner)s, token = free.held, claimed_at = %(now)s
+    UPDATE SCHEMA.runs SET owner = %(owner)s, token = free.asked_token, claimed_at = %(now)s
     FROM free WHERE runs.id = free.id
     RETURNING free.n, {_OF_ROW}
 )
@@ -86,7 +86,7 @@ UNION ALL SELECT keys.n, {_OF_ROW} FROM KEYS JOIN SCHEMA.runs ON {_JOINED.format
 WHERE runs.owner IS NOT NULL OR NOT {_MAY_TAKE}""",  # noqa: S608 - constants
     _CLAIMED,
     ("footer", "payload"),
-    keys=("n", "flow", "run_key", "held"),
+    keys=("n", "flow", "run_key", "asked_token"),
 )
 """Gives the rows that were made, those that were taken, and those that were left alone."""
 
@@ -130,7 +130,7 @@ def claimed(
     now: float,
 ) -> list[StoredRun]:
     """Give the rows of runs behind the statement of claims, which has given these rows."""
-    asked = {one.lease.asked: number for number, one in enumerate(claims)}
+    asked = {one.lease.asked_token: number for number, one in enumerate(claims)}
     found: dict[int, StoredRun] = {}
     for number, *columns in rows:
         if number is None:
@@ -158,7 +158,7 @@ def record_starts(server: ServerConnection, starts: Sequence[StartRow]) -> None:
 
 def _values(number: int, claim: Claim) -> tuple[Any, ...]:
     flow, run_key = key_values(claim.lease.key)
-    key = number, flow, run_key, stored_bytes(claim.lease.key[1]), claim.lease.asked
+    key = number, flow, run_key, stored_bytes(claim.lease.key[1]), claim.lease.asked_token
     if claim.first_snapshot is None:
         return (*key, *_NO_SNAPSHOT)
     header, payload, footer = claim.first_snapshot
@@ -182,7 +182,7 @@ def _new_run(number: int, claim: Claim, row: int, owner_id: str, now: float) -> 
     return StoredRun(
         number=number,
         row=row,
-        token=claim.lease.asked,
+        token=claim.lease.asked_token,
         owner=owner_id,
         since=now,
         payload_length=len(payload),

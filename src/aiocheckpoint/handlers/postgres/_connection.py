@@ -49,7 +49,7 @@ class PostgresConnection(PostgresReading, StoreConnection):
     """A connection, and the statements of the store.
 
     Args:
-        inner: The connection of psycopg, and the schema.
+        server: The connection of psycopg, and the schema.
         writes: Whether it is the writer's, which makes the tables.
 
     Attributes:
@@ -57,12 +57,12 @@ class PostgresConnection(PostgresReading, StoreConnection):
             pooler, and for a connection that only reads.
     """
 
-    def __init__(self, inner: ServerConnection, *, writes: bool) -> None:
-        self.inner = inner
+    def __init__(self, server: ServerConnection, *, writes: bool) -> None:
+        self.server = server
         # Behind a pooler, a limit of waits for locks needs a transaction.
-        self.commits_alone: bool = not inner.is_pooled
-        self._has_tables = set_up(inner, writes=writes)
-        self.session: str | None = _owners.begin_session(inner) if writes else None
+        self.commits_alone: bool = not server.is_pooled
+        self._has_tables = set_up(server, writes=writes)
+        self.session: str | None = _owners.begin_session(server) if writes else None
         self._connected_at = time.monotonic()
         self._has_beaten = False
         _connections.add(self)
@@ -70,63 +70,63 @@ class PostgresConnection(PostgresReading, StoreConnection):
     def rows(self, statement: str, values: Mapping[str, Any]) -> list[Any]:
         """Give all rows of a statement. None where no process has made the tables yet."""
         if not self._has_tables:
-            self._has_tables = set_up(self.inner, writes=False)
-        return self.inner.rows(statement, values) if self._has_tables else []
+            self._has_tables = set_up(self.server, writes=False)
+        return self.server.rows(statement, values) if self._has_tables else []
 
     def read_snapshot(self, key: Key, kept: tuple[int, int] | None) -> tuple[bytes, bytes] | None:
         found = super().read_snapshot(key, kept)
-        self.inner.note_size(0 if found is None else len(found[0]))
+        self.server.note_size(0 if found is None else len(found[0]))
         return found
 
     def transaction(self) -> AbstractContextManager[None]:
-        return self.inner.transaction(briefly=self.waits_briefly)
+        return self.server.transaction(briefly=self.waits_briefly)
 
     def is_lost(self) -> bool:
-        return self.inner.is_lost()
+        return self.server.is_lost()
 
     def close(self) -> None:
         _connections.discard(self)
-        self.inner.close()
+        self.server.close()
 
     def abandon(self) -> None:
         super().abandon()
-        self.inner.abandon()
+        self.server.abandon()
 
     def notify(self, notices: Collection[str], *, if_attended: Collection[str] = ()) -> None:
-        notify(self.inner, notices, if_attended=if_attended)
+        notify(self.server, notices, if_attended=if_attended)
 
     def heartbeat(self, owner: OwnerBeat) -> None:
         if not self._has_beaten:
-            _owners.end_session_before(self.inner, owner)
+            _owners.end_session_before(self.server, owner)
             self._has_beaten = True
-        _owners.heartbeat(self.inner, owner)
+        _owners.heartbeat(self.server, owner)
 
     def owners(self, ids: Collection[str] | None) -> list[SeenOwner]:
-        return _owners.owners(self.inner, ids)
+        return _owners.owners(self.server, ids)
 
     def seconds_up(self) -> float:
-        seconds = _owners.seconds_up(self.inner)
+        seconds = _owners.seconds_up(self.server)
         # The clock of the server was set back. The time that this connection has lived is known.
         return seconds if seconds >= 0 else time.monotonic() - self._connected_at
 
     def free(self, owner_id: str, loss: Loss | None) -> None:
-        _owners.free(self.inner, owner_id, loss)
+        _owners.free(self.server, owner_id, loss)
 
     def note_draining(self, owner_id: str) -> None:
-        _owners.note_draining(self.inner, owner_id)
+        _owners.note_draining(self.server, owner_id)
 
     def claim(self, claims: Sequence[Claim], owner_id: str, now: float) -> list[StoredRun]:
-        return _claiming.claim(self.inner, claims, owner_id, now)
+        return _claiming.claim(self.server, claims, owner_id, now)
 
     def record_starts(self, starts: Sequence[StartRow]) -> None:
-        _claiming.record_starts(self.inner, starts)
+        _claiming.record_starts(self.server, starts)
 
     def save_steps(self, saves: Sequence[Save]) -> int:
-        return self.inner.write_call(_saving.step_call(saves))
+        return self.server.write_call(_saving.step_call(saves))
 
     def save_statuses(self, saves: Sequence[Save], owner_id: str) -> int:
         del owner_id  # The row keeps its owner.
-        return self.inner.write_call(_saving.status_call(saves))
+        return self.server.write_call(_saving.status_call(saves))
 
     def write_together(
         self,
@@ -140,48 +140,48 @@ class PostgresConnection(PostgresReading, StoreConnection):
         calls = [_claiming.claim_call(claims, owner_id, now, alone=True)] if claims else []
         calls += [_saving.step_call(steps)] if steps else []
         calls += [_saving.status_call(statuses)] if statuses else []
-        cursors = self.inner.together(calls)
+        cursors = self.server.together(calls)
         if cursors is None:
             return None
         rows = cursors.pop(0).fetchall() if claims else []
-        runs = _claiming.claimed(self.inner, claims, rows, owner_id, now)
+        runs = _claiming.claimed(self.server, claims, rows, owner_id, now)
         return runs, sum(cursor.rowcount for cursor in cursors)
 
     def stored(self, saves: Sequence[Save]) -> set[int]:
-        return _saving.stored(self.inner, saves)
+        return _saving.stored(self.server, saves)
 
     def with_ending(self, saves: Sequence[Save]) -> set[int]:
-        return _saving.with_ending(self.inner, saves)
+        return _saving.with_ending(self.server, saves)
 
     def retain(self, saves: Sequence[Save]) -> None:
-        _saving.retain(self.inner, saves)
+        _saving.retain(self.server, saves)
 
     def prune(self, saves: Sequence[Save]) -> None:
-        _saving.prune(self.inner, saves)
+        _saving.prune(self.server, saves)
 
     def release(self, releases: Sequence[Release]) -> None:
-        _releasing.release(self.inner, releases)
+        _releasing.release(self.server, releases)
 
     def delete(self, lease: LeaseRecord) -> bool:
-        return _releasing.delete(self.inner, lease)
+        return _releasing.delete(self.server, lease)
 
     def insert_queued(self, common: QueuedColumns, rows: Sequence[QueuedRow]) -> set[int]:
-        return _queueing.insert_queued(self.inner, common, rows)
+        return _queueing.insert_queued(self.server, common, rows)
 
     def write_progress(self, records: Sequence[tuple[LeaseRecord, bytes]]) -> None:
-        _progress_and_endings.write_progress(self.inner, records)
+        _progress_and_endings.write_progress(self.server, records)
 
     def write_ending(self, key: Key, request: str) -> None:
-        _progress_and_endings.write_ending(self.inner, key, request)
+        _progress_and_endings.write_ending(self.server, key, request)
 
     def clear_ending(self, lease: LeaseRecord) -> None:
-        _progress_and_endings.clear_ending(self.inner, lease)
+        _progress_and_endings.clear_ending(self.server, lease)
 
     def prune_rows(self, flow: str | bytes, query: Query, *, unsigned: bool) -> int | None:
         if not self.decides(query.chosen):
             return None
         statement, values = prune_statement(flow, query, unsigned=unsigned)
-        ((count,),) = self.inner.rows(statement, values, doing="writing")
+        ((count,),) = self.server.rows(statement, values, doing="writing")
         return int(count)
 
 

@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 
 __all__ = ["LEASE", "OF_LEASE", "OF_ONE_LEASE", "fenced", "lease_columns", "lease_values"]
 
-LEASE = {"run": "bigint", "held": "bigint"}
+LEASE = {"run": "bigint", "held_token": "bigint"}
 """The columns of a lease in a `RowStatement`, and their types: the run's row, and the token."""
 
-OF_LEASE = "WHERE runs.id = v.run AND runs.token = v.held"
+OF_LEASE = "WHERE runs.id = v.run AND runs.token = v.held_token"
 """The condition of a `RowStatement` with these columns."""
 
-OF_ONE_LEASE = "WHERE id = %(run)s::bigint AND token = %(held)s::bigint"
+OF_ONE_LEASE = "WHERE id = %(run)s::bigint AND token = %(held_token)s::bigint"
 """The condition of a statement for one lease, by the values of `lease_values`."""
 
 
@@ -37,4 +37,4 @@ def lease_columns(lease: LeaseRecord) -> tuple[int, int | None]:
 def lease_values(lease: LeaseRecord) -> dict[str, str | None]:
     """Give the values of `OF_ONE_LEASE` by name."""
     token = fenced(lease.token)
-    return {"run": str(lease.row), "held": None if token is None else str(token)}
+    return {"run": str(lease.row), "held_token": None if token is None else str(token)}

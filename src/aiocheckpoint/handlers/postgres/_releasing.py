@@ -19,7 +19,7 @@ __all__ = ["delete", "release"]
 _RELEASE = RowStatement(
     """WITH found AS (
     SELECT runs.id, runs.status AS stored, v.status, v.start FROM ROWS JOIN SCHEMA.runs
-    ON runs.flow = v.flow AND runs.run_key = v.run_key AND runs.token = v.held
+    ON runs.flow = v.flow AND runs.run_key = v.run_key AND runs.token = v.held_token
     ORDER BY runs.id FOR UPDATE OF runs
 ), unborn AS (
     DELETE FROM SCHEMA.runs USING found WHERE runs.id = found.id AND stored IS NULL
@@ -27,7 +27,13 @@ _RELEASE = RowStatement(
 UPDATE SCHEMA.runs SET owner = NULL, token = 0, status = coalesce(found.status, runs.status),
     start = coalesce(found.start, runs.start)
 FROM found WHERE runs.id = found.id AND stored IS NOT NULL""",
-    {"flow": "bytea", "run_key": "bytea", "held": "bigint", "status": "text", "start": "text"},
+    {
+        "flow": "bytea",
+        "run_key": "bytea",
+        "held_token": "bigint",
+        "status": "text",
+        "start": "text",
+    },
 )
 _DELETE = f"""WITH emptied AS (
     UPDATE SCHEMA.runs SET status = NULL, footer = NULL, payload = NULL, started_at = NULL,

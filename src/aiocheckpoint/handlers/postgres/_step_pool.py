@@ -141,8 +141,8 @@ class StepConnectionPool:
     def _begun(self, connection: PostgresConnection) -> BegunTransaction:
         try:
             if not self._begin_words:
-                self._begin_words = _find_begin_words(connection.inner)
-            ((name,),) = execute(connection.inner, f"{_NAME}; {self._begin_words}")
+                self._begin_words = _find_begin_words(connection.server)
+            ((name,),) = execute(connection.server, f"{_NAME}; {self._begin_words}")
         except BaseException:
             connection.close()
             raise
@@ -187,10 +187,10 @@ class StepConnectionPool:
 
         Behind a pooler another session would be reset.
         """
-        connection.inner.link.seconds_to_answer = self._store.seconds_to_answer
+        connection.server.link.seconds_to_answer = self._store.seconds_to_answer
         try:
-            if not connection.inner.is_pooled:
-                execute(connection.inner, "DISCARD ALL")
+            if not connection.server.is_pooled:
+                execute(connection.server, "DISCARD ALL")
         except Exception:  # noqa: BLE001 - the next step gets another one
             connection.close()
         else:
@@ -263,7 +263,7 @@ def _find_begin_words(server: ServerConnection) -> str:
 
 def is_read_only(connection: PostgresConnection) -> bool:
     """Whether the server itself takes no writes, as it has said last."""
-    pgconn = connection.inner.link.pgconn
+    pgconn = connection.server.link.pgconn
     return any(pgconn.parameter_status(name) == b"on" for name in _READ_ONLY)
 
 

@@ -149,7 +149,7 @@ class PostgresStepTransaction:
             begun = await self._begin_in_thread(backend, backend.loop, interruptions)
         self._connection, self._name = begun
         pool.note_open(self)
-        self._use = ConnectionUse(self._connection.inner.link, self._step)
+        self._use = ConnectionUse(self._connection.server.link, self._step)
 
     async def _begin_in_thread(
         self, backend: Backend, loop: asyncio.AbstractEventLoop, interruptions: Interruptions
@@ -262,10 +262,10 @@ class PostgresStepTransaction:
         if use is None:
             raise AssertionError(self._step)
         try:
-            ((name, read_only),) = execute_raw(connection.inner, _BEFORE_SAVING)
+            ((name, read_only),) = execute_raw(connection.server, _BEFORE_SAVING)
         except psycopg.Error as error:
             failure: Exception = use.ended_by_step(error) or translate_error(
-                error, connection.inner.address, "writing"
+                error, connection.server.address, "writing"
             )
         else:
             if name != self._name:
@@ -282,13 +282,13 @@ class PostgresStepTransaction:
             StoreUnreachableError: The connection broke. The server may have committed.
             psycopg.Error: The server refuses, as for a deferred constraint of the user's tables.
         """
-        link = connection.inner.link
+        link = connection.server.link
         # Deferred triggers of the user's tables may take long in it.
         link.seconds_to_answer = max(link.seconds_to_answer, self._pool.patience.seconds)
         try:
             done = link.execute("COMMIT")
         except psycopg.Error as error:
-            failure = translate_error(error, connection.inner.address, "writing")
+            failure = translate_error(error, connection.server.address, "writing")
             if not isinstance(failure, StoreUnreachableError):
                 raise
         else:
@@ -323,8 +323,8 @@ class PostgresStepTransaction:
         connection = self._pool.connect()
         try:
             with connection.transaction():
-                execute(connection.inner, _BEFORE_SAVING)
-                rows = connection.inner.rows(_STORED, {"run": row})
+                execute(connection.server, _BEFORE_SAVING)
+                rows = connection.server.rows(_STORED, {"run": row})
         finally:
             connection.close()
         return rows[0] if rows else None
@@ -342,7 +342,7 @@ class PostgresStepTransaction:
         if connection is None or use is None:
             return
         use.end()
-        link = connection.inner.link
+        link = connection.server.link
         if use.is_in_use:
             with suppress(psycopg.Error, OSError):
                 link.cancel_safe(timeout=_ROLLBACK_SECONDS)
@@ -351,7 +351,7 @@ class PostgresStepTransaction:
         link.seconds_to_answer = _ROLLBACK_SECONDS
         try:
             if link.info.transaction_status != pq.TransactionStatus.IDLE:
-                execute(connection.inner, "ROLLBACK")
+                execute(connection.server, "ROLLBACK")
         except StorageError:
             self._end()
         else:

@@ -16,7 +16,7 @@ _NO_SNAPSHOT = (None,) * 9
 
 def claim_values(claim: Claim, owner: str, now: float) -> tuple[Any, ...]:
     """The values of a `CLAIM`."""
-    taken = *claim.lease.key, owner, claim.lease.asked, now
+    taken = *claim.lease.key, owner, claim.lease.asked_token, now
     if claim.first_snapshot is None:
         return *taken, *_NO_SNAPSHOT
     header, payload, footer = claim.first_snapshot
