@@ -40,7 +40,7 @@ class StoreClient:
         self,
         location: str,
         processor: Any,  # noqa: ANN401 - a `LeasedProcessor`, or one of coroutines
-        writer: RequestWriter,
+        writer: RequestWriter[Any],
         close_readers: Callable[[], None],
     ) -> None:
         self._location = location
@@ -165,7 +165,11 @@ _clients: weakref.WeakValueDictionary[Hashable, StoreClient] = weakref.WeakValue
 
 
 def _close(
-    close_readers: Callable[[], None], writer: RequestWriter, *, wait: bool, if_unused: bool = False
+    close_readers: Callable[[], None],
+    writer: RequestWriter[Any],
+    *,
+    wait: bool,
+    if_unused: bool = False,
 ) -> None:
     close_readers()
     writer.stop(wait=wait, if_unused=if_unused)

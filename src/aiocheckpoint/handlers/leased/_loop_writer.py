@@ -1,7 +1,7 @@
 """One thread with an event loop that carries out the requests of many callers, each by itself.
 
 It is for stores that take single requests, many at once, as object stores do. It takes the place of
-a `Writer`. Nothing here holds a lock, for the reasons given there.
+a `Writer`, in `_writer.py`. Nothing here holds a lock, for the reasons given there.
 """
 
 from __future__ import annotations
@@ -10,16 +10,23 @@ import asyncio
 import threading
 import time
 from contextlib import suppress
+from functools import partial
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVarTuple
+from typing import TYPE_CHECKING, Any, Protocol, TypeVarTuple
 
-from aiocheckpoint._concurrency.pending_results import PendingResult, deliver
-from aiocheckpoint.errors import CheckpointError
-from aiocheckpoint.handlers.leased._writer_threads import follow_forks, mark_writer, pending_closes
+from aiocheckpoint._concurrency.pending_results import deliver
+from aiocheckpoint.handlers.leased._writer_threads import (
+    Close,
+    RequestWriter,
+    mark_writer,
+    pending_closes,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
     from contextvars import Context
+
+    from aiocheckpoint._concurrency.pending_results import PendingResult
 
 __all__ = ["AsyncProcessor", "LoopWriter"]
 
@@ -45,61 +52,19 @@ class AsyncProcessor(Protocol):
         """Start over in a forked child, which has no loop."""
 
 
-class _Close(NamedTuple):
-    """Close, or if `if_unused` is set, only where the processor is not in use."""
-
-    if_unused: bool
-
-
-class LoopWriter:
-    """The thread, started by the first request, and anew after `stop` or a fork.
+class LoopWriter(RequestWriter["_LoopWork"]):
+    """A `RequestWriter` that carries out each request by itself, as a coroutine.
 
     Args:
         processor: Carries out the requests.
     """
 
     def __init__(self, processor: AsyncProcessor) -> None:
-        self._processor = processor
-        self._work = _LoopWork(processor)
-        follow_forks(self)
-
-    def put(self, pending: PendingResult[Any]) -> None:
-        """Queue a request.
-
-        Raises:
-            RuntimeError: No thread can be started. The request will not be done.
-        """
-        self._work.put(pending)
-
-    def stop(self, *, wait: bool, if_unused: bool = False) -> None:
-        """Let the processor close, after the requests queued so far, and the thread end.
-
-        Args:
-            wait: Whether to wait for that.
-            if_unused: Whether it goes on if the processor is in use then.
-        """
-        work = self._work
-        if not work.is_used:
-            return
-        pending: PendingResult[None] = PendingResult(_Close(if_unused), None)
-        pending_closes.add(pending)
-        try:
-            work.put(pending)
-        except RuntimeError:  # At the end of the interpreter.
-            pending_closes.discard(pending)
-            return
-        if wait and not work.is_here():
-            with suppress(CheckpointError):
-                pending.wait()
-
-    def reset_after_fork(self) -> None:
-        """Start over in a forked child."""
-        self._work = _LoopWork(self._processor)
-        self._processor.reset_after_fork()
+        super().__init__(processor, partial(_LoopWork, processor))
 
 
 class _LoopWork:
-    """The queue and the thread. They have no reference to the writer, as in `Writer`.
+    """The queue and the thread. See `RequestQueue`.
 
     Args:
         processor: Carries out the requests.
@@ -116,7 +81,7 @@ class _LoopWork:
         self._threads: dict[None, _LoopThread] = {}
 
     def put(self, pending: PendingResult[Any]) -> None:
-        """Queue a request, as `LoopWriter.put` does."""
+        """Queue a request, as `RequestWriter.put` does."""
         self.is_used = True
         self._queue.put(pending)
         while not self._queue.empty():
@@ -229,7 +194,7 @@ class _LoopThread(threading.Thread):
             self._wanted.clear()
             self._is_woken = False
             while (pending := self._next()) is not None:
-                if isinstance(pending.request, _Close):
+                if isinstance(pending.request, Close):
                     await self._close(pending)
                 else:
                     self._begin(self._carry_out(pending))

@@ -10,14 +10,15 @@ import itertools
 import threading
 import time
 from contextlib import suppress
+from functools import partial
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from aiocheckpoint._concurrency.pending_results import PendingResult, deliver
 from aiocheckpoint._concurrency.workers import Worker
-from aiocheckpoint.errors import CheckpointError
 from aiocheckpoint.handlers.leased._writer_threads import (
-    follow_forks,
+    Close,
+    RequestWriter,
     is_writer,
     mark_writer,
     pending_closes,
@@ -85,45 +86,15 @@ class Processor(Protocol):
         """Start over in a forked child, which has no writer thread."""
 
 
-class Writer:
-    """The thread, started by the first request, and anew after `stop`, a failure or a fork.
+class Writer(RequestWriter["_Work"]):
+    """A `RequestWriter` that carries out requests together.
 
     Args:
         processor: Carries out the requests.
     """
 
     def __init__(self, processor: Processor) -> None:
-        self._processor = processor
-        self._work = _Work(processor)
-        follow_forks(self)
-
-    def put(self, pending: PendingResult[Any]) -> None:
-        """Queue a request.
-
-        Raises:
-            RuntimeError: No thread can be started. The request will not be done.
-        """
-        self._work.put(pending)
-
-    def stop(self, *, wait: bool, if_unused: bool = False) -> None:
-        """Let the thread close and end, after the requests queued so far.
-
-        Args:
-            wait: Whether to wait for that.
-            if_unused: Whether it goes on if the processor is in use then.
-        """
-        if not self._work.is_used:
-            return
-        pending: PendingResult[None] = PendingResult(_Close(if_unused), None)
-        pending_closes.add(pending)
-        try:
-            self._work.put(pending)
-        except RuntimeError:  # At the end of the interpreter, which ends the thread as well.
-            pending_closes.discard(pending)
-            return
-        if wait and not self._work.is_here():
-            with suppress(CheckpointError):
-                pending.wait()
+        super().__init__(processor, partial(_Work, processor))
 
     def pause(self, seconds: float) -> SimpleQueue[None] | None:
         """Let the thread disconnect, and do nothing until the queue given back gets an item.
@@ -145,11 +116,6 @@ class Writer:
             resume.put(None)
         return None
 
-    def reset_after_fork(self) -> None:
-        """Start over in a forked child."""
-        self._work = _Work(self._processor)
-        self._processor.reset_after_fork()
-
 
 class _Pause(NamedTuple):
     """Leave the store until a fork is over."""
@@ -157,20 +123,11 @@ class _Pause(NamedTuple):
     resume: SimpleQueue[None]
 
 
-class _Close(NamedTuple):
-    """Close and end, or if `if_unused` is set, only where the processor is not in use."""
-
-    if_unused: bool
-
-
-_CONTROLS = frozenset[type]({_Close, _Pause})
+_CONTROLS = frozenset[type]({Close, _Pause})
 
 
 class _Work:
-    """The queue and the thread.
-
-    They have no reference to the writer. An unused writer is collected, and its finalizer stops
-    the thread.
+    """The queue and the thread. See `RequestQueue`.
 
     Args:
         processor: Carries out the requests.
@@ -193,7 +150,7 @@ class _Work:
         self._taken: PendingResult[Any] | None = None
 
     def put(self, pending: PendingResult[Any]) -> None:
-        """Queue a request, as `Writer.put` does."""
+        """Queue a request, as `RequestWriter.put` does."""
         self.is_used = True
         last_end = self._last_end
         if not self._living:
@@ -264,13 +221,13 @@ class _Work:
                 return False
             deliver(wanted)
         request = last[0].request if last else None
-        closes = isinstance(request, _Close) and not (
+        closes = isinstance(request, Close) and not (
             request.if_unused and self._processor.is_in_use
         )
         if closes:
             self.is_used = False
             self._processor.close()
-        if isinstance(request, _Close):
+        if isinstance(request, Close):
             deliver(last)
             pending_closes.difference_update(last)
         elif isinstance(request, _Pause):

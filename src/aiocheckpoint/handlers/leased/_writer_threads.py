@@ -1,4 +1,4 @@
-"""Which threads carry out requests, and what a fork or an exit does to them."""
+"""Threads that carry out the requests of many callers, and what a fork or an exit does to them."""
 
 from __future__ import annotations
 
@@ -6,16 +6,18 @@ import os
 import threading
 import weakref
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeVar
 
+from aiocheckpoint._concurrency.pending_results import PendingResult
 from aiocheckpoint.errors import CheckpointError
 
 if TYPE_CHECKING:
-    from aiocheckpoint._concurrency.pending_results import PendingResult
+    from collections.abc import Callable
 
 __all__ = [
+    "Close",
+    "RequestQueue",
     "RequestWriter",
-    "follow_forks",
     "is_writer",
     "join_stopped",
     "mark_writer",
@@ -23,17 +25,89 @@ __all__ = [
 ]
 
 
-class RequestWriter(Protocol):
-    """A thread that carries out requests: a `Writer`, or one with a loop."""
+class Close(NamedTuple):
+    """Close and end, or if `if_unused` is set, only where the processor is not in use."""
+
+    if_unused: bool
+
+
+class RequestQueue(Protocol):
+    """The queue of a writer, and the thread that serves it.
+
+    It has no reference to the writer. An unused writer is collected, and its finalizer stops the
+    thread.
+
+    Attributes:
+        is_used: Whether there is something to close.
+    """
+
+    is_used: bool
 
     def put(self, pending: PendingResult[Any]) -> None:
-        """Queue a request, or raise RuntimeError if no thread can be started."""
+        """Queue a request, as `RequestWriter.put` does."""
+
+    def is_here(self) -> bool:
+        """Whether this is the thread."""
+        ...
+
+
+class _StartsOver(Protocol):
+    def reset_after_fork(self) -> None:
+        """Start over in a forked child, which has no writer thread."""
+
+
+_Queue = TypeVar("_Queue", bound=RequestQueue)
+
+
+class RequestWriter(Generic[_Queue]):
+    """A thread that carries out requests.
+
+    It is started by the first request, and anew after `stop`, a failure or a fork.
+
+    Args:
+        processor: Carries out the requests.
+        make_queue: Makes the queue, anew in a forked child.
+    """
+
+    def __init__(self, processor: _StartsOver, make_queue: Callable[[], _Queue]) -> None:
+        self._processor = processor
+        self._make_queue = make_queue
+        self._work = make_queue()
+        _all.add(self)
+
+    def put(self, pending: PendingResult[Any]) -> None:
+        """Queue a request.
+
+        Raises:
+            RuntimeError: No thread can be started. The request will not be done.
+        """
+        self._work.put(pending)
 
     def stop(self, *, wait: bool, if_unused: bool = False) -> None:
-        """Let the thread close and end, after the requests queued so far."""
+        """Let the thread close and end, after the requests queued so far.
+
+        Args:
+            wait: Whether to wait for that.
+            if_unused: Whether it goes on if the processor is in use then.
+        """
+        work = self._work
+        if not work.is_used:
+            return
+        pending: PendingResult[None] = PendingResult(Close(if_unused), None)
+        pending_closes.add(pending)
+        try:
+            work.put(pending)
+        except RuntimeError:  # At the end of the interpreter, which ends the thread as well.
+            pending_closes.discard(pending)
+            return
+        if wait and not work.is_here():
+            with suppress(CheckpointError):
+                pending.wait()
 
     def reset_after_fork(self) -> None:
         """Start over in a forked child."""
+        self._work = self._make_queue()
+        self._processor.reset_after_fork()
 
 
 class _Here(threading.local):
@@ -43,14 +117,9 @@ class _Here(threading.local):
 
 
 _here = _Here()
-_all: weakref.WeakSet[RequestWriter] = weakref.WeakSet()
+_all: weakref.WeakSet[RequestWriter[Any]] = weakref.WeakSet()
 pending_closes: set[PendingResult[None]] = set()
 """Requests to close that were not carried out yet."""
-
-
-def follow_forks(writer: RequestWriter) -> None:
-    """Let a writer start over in forked children."""
-    _all.add(writer)
 
 
 def mark_writer() -> None:
