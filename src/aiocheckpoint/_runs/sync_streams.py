@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
+from aiocheckpoint._closing import ClosedAtEnd
 from aiocheckpoint._concurrency.caller_thread import CallersItems, CallerThread
 from aiocheckpoint._concurrency.loop_thread import items_from_loop
 from aiocheckpoint._tracebacks import front_door
@@ -13,7 +14,6 @@ from aiocheckpoint.errors import StreamConsumedError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
-    from types import TracebackType
 
     from aiocheckpoint._runs.pairs import Runs
     from aiocheckpoint._runs.streams import Stream
@@ -23,7 +23,7 @@ __all__ = ["SyncStream", "taken_by_caller"]
 _Item = TypeVar("_Item")
 
 
-class SyncStream(Iterator[_Item]):
+class SyncStream(ClosedAtEnd, Iterator[_Item]):
     """Gives the items of a `Stream` to plain loops, in scripts, threads and notebooks.
 
     The runs are on an event loop in a thread of its own, as under `arun`: sync steps are in
@@ -63,19 +63,6 @@ class SyncStream(Iterator[_Item]):
         """
         self._enter()
         return next(self._items)
-
-    def __enter__(self) -> Self:
-        """Give the stream itself."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        tb: TracebackType | None,
-    ) -> None:
-        """Close it."""
-        self.close()
 
     @front_door
     def close(self) -> None:

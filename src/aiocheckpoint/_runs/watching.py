@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Iterator
 from threading import TIMEOUT_MAX, RLock
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 
+from aiocheckpoint._closing import ClosedAtEnd
 from aiocheckpoint._concurrency import forks
 from aiocheckpoint._concurrency.copies import copied
 from aiocheckpoint._concurrency.pending_results import PendingResult, deliver
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["Watch"]
 
 
-class Watch(AsyncIterator[Event], Iterator[Event]):
+class Watch(ClosedAtEnd, AsyncIterator[Event], Iterator[Event]):
     """Gives the events of the runs of a flow in this process, from the call of `watch` on.
 
     Loop over it by `async for` on any event loop, or by `for` in a thread that no run needs. One
@@ -136,19 +137,6 @@ class Watch(AsyncIterator[Event], Iterator[Event]):
     @front_door
     async def aclose(self) -> None:
         """End it, as `close` does."""
-        self.close()
-
-    def __enter__(self) -> Self:
-        """Give itself."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        tb: TracebackType | None,
-    ) -> None:
-        """Close it."""
         self.close()
 
     async def __aenter__(self) -> Self:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, TypedDict, Unpack
@@ -15,37 +15,26 @@ from aiocheckpoint.errors import (
     CorruptSnapshotError,
     IncompatibleSnapshotError,
     InvalidValueError,
-    RunInProgressError,
     UntrustedSnapshotError,
 )
 from aiocheckpoint.handlers._addresses import find_store
 from aiocheckpoint.handlers._inspecting import nothing_stored, one_of_several
+from aiocheckpoint.handlers._locks import holding
+from aiocheckpoint.handlers._refused_runs import RefusedRuns
 from aiocheckpoint.handlers._stored_progress import adopted_progress
 from aiocheckpoint.handlers._urls import flow_name
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Generator
 
     from aiocheckpoint._model.header import Header
     from aiocheckpoint._snapshot.signing import Secrets
     from aiocheckpoint._snapshot.stored_snapshot import StoredSnapshot
-    from aiocheckpoint.errors import CheckpointError
     from aiocheckpoint.handlers._addresses import StoreAddress
     from aiocheckpoint.handlers._base import StateHandler
     from aiocheckpoint.handlers._leases import LockKind
-    from aiocheckpoint.handlers._locks import Lock
 
 __all__ = ["AdoptOptions", "adopt", "adopt_all"]
-
-_OF_ONE_RUN = (
-    CorruptSnapshotError,
-    IncompatibleSnapshotError,
-    InvalidValueError,
-    RunInProgressError,
-    UntrustedSnapshotError,
-)
-_MOST_NAMED = 10
 
 
 class AdoptOptions(TypedDict, total=False):
@@ -149,15 +138,14 @@ def adopt_all(
     address = find_store(path, flow, None)
     address.check_whole("adopt")
     stores: dict[str, tuple[StateHandler, StateHandler]] = {}
-    refused: list[tuple[str, CheckpointError]] = []
-    passed: list[str] = []
+    refused, passed = RefusedRuns("adopt_all", "adopted"), list[str]()
     count, whole = 0, address.open(address.flow or "")
     for found in whole.find_all_snapshots():
         name = found.flow or address.flow or flow_name(address.path)
         if name not in stores:
             stores[name] = address.open(name, options), _reading(address, name, adopts=False)
         signing, reading = stores[name]
-        try:
+        with refused.collecting(found.location):
             if _is_adopted(signing, found.run_id):
                 continue
             header = reading.header(found.run_id)
@@ -168,14 +156,11 @@ def adopt_all(
                 raise _of_another_flow(header.flow, name, found.location)
             _adopted(address, signing, reading, found.run_id)
             count += 1
-        except _OF_ONE_RUN as error:
-            refused.append((found.location, error))
     if not stores and not whole.exists():
         raise nothing_stored(address, whole)
     if passed:
         log_signed_otherwise(str(address), passed)
-    if refused:
-        raise _refusal(refused, count)
+    refused.raise_first(count)
     return count
 
 
@@ -190,19 +175,6 @@ def _of_another_flow(stored: str, name: str, location: str) -> InvalidValueError
         f"flow={stored!r}. If the flow has another name now, adopt({location!r}, flow={name!r}, "
         "...) takes this run for it."
     )
-
-
-def _refusal(refused: list[tuple[str, CheckpointError]], count: int) -> CheckpointError:
-    """The first error, with a note that names the refused runs."""
-    _, error = refused[0]
-    names = ", ".join(location for location, _ in refused[:_MOST_NAMED])
-    more = len(refused) - _MOST_NAMED
-    error.add_note(
-        f"{count} runs were adopted. Refused, and left as they were: {names}"
-        + (f" and {more} more." if more > 0 else ".")
-        + " Call adopt_all() again when the reason is gone."
-    )
-    return error
 
 
 def _flow_of(address: StoreAddress) -> str:
@@ -239,7 +211,7 @@ def _adopted(
     if file is None:
         raise nothing_stored(address._replace(run_id=run_id), reading)
     file.close()
-    with _held(signing.lock_in_use(run_id)) as lock, reading.stored(run_id) as snapshot:
+    with holding(signing.lock_in_use(run_id)) as lock, reading.stored(run_id) as snapshot:
         if snapshot is None:
             raise nothing_stored(address._replace(run_id=run_id), reading)
         snapshot.checked_payload()
@@ -262,15 +234,6 @@ def _adopted(
             signing.write_progress(run_id, progress, lock=lock)
         written, _ = signing.replace(run_id, write_to, lock=lock)
         return replace(written, signed_by=next(iter(signing.key_ids), None))
-
-
-@contextmanager
-def _held(lock: Lock) -> Generator[Lock, None, None]:
-    lock.acquire()
-    try:
-        yield lock
-    finally:
-        lock.release()
 
 
 def _header_for(signing: StateHandler, snapshot: StoredSnapshot, run_id: str | None) -> Header:

@@ -2,45 +2,29 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from aiocheckpoint._snapshot.progress_record import encode_progress
 from aiocheckpoint._tracebacks import front_door
-from aiocheckpoint.errors import (
-    CorruptSnapshotError,
-    IncompatibleSnapshotError,
-    InvalidValueError,
-    RunInProgressError,
-    UntrustedSnapshotError,
-)
+from aiocheckpoint.errors import InvalidValueError
 from aiocheckpoint.handlers._addresses import find_store
 from aiocheckpoint.handlers._inspecting import nothing_stored
+from aiocheckpoint.handlers._locks import holding
+from aiocheckpoint.handlers._refused_runs import RefusedRuns
 from aiocheckpoint.handlers._stored_progress import stored_progress
 from aiocheckpoint.handlers._urls import flow_name
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Generator
 
     from aiocheckpoint._snapshot.signing import Secrets
     from aiocheckpoint._snapshot.stored_snapshot import StoredSnapshot
-    from aiocheckpoint.errors import CheckpointError
     from aiocheckpoint.handlers._addresses import StoreAddress
     from aiocheckpoint.handlers._base import StateHandler
-    from aiocheckpoint.handlers._locks import Lock
 
 __all__ = ["copy_runs"]
-
-_OF_ONE_RUN = (
-    CorruptSnapshotError,
-    IncompatibleSnapshotError,
-    InvalidValueError,
-    RunInProgressError,
-    UntrustedSnapshotError,
-)
-_MOST_NAMED = 10
 
 
 @front_door
@@ -89,8 +73,7 @@ def copy_runs(
     if whole.locate() == target.open(target.flow or "").locate():
         raise InvalidValueError(f"{source} is to be copied to itself. Give another place.")
     options: dict[str, Any] = {} if secret is None else {"secret": secret}
-    refused: list[tuple[str, CheckpointError]] = []
-    count = 0
+    refused, count = RefusedRuns("copy_runs", "copied"), 0
     with ExitStack() as opened:
         stores: dict[str, tuple[StateHandler, StateHandler]] = {}
         for found in whole.find_all_snapshots():
@@ -100,14 +83,11 @@ def copy_runs(
                     _opened(opened, source, name, options),
                     _opened(opened, target, name, options),
                 )
-            try:
+            with refused.collecting(found.location):
                 count += _is_copied(*stores[name], found.run_id)
-            except _OF_ONE_RUN as error:
-                refused.append((found.location, error))
     if not stores and not whole.exists():
         raise nothing_stored(source, whole)
-    if refused:
-        raise _refusal(refused, count)
+    refused.raise_first(count)
     return count
 
 
@@ -122,8 +102,8 @@ def _opened(
 def _is_copied(source: StateHandler, target: StateHandler, run_id: str | None) -> bool:
     """Copy a run. False where it was copied before."""
     with (
-        _held(source.lock_in_use(run_id)),
-        _held(target.lock_in_use(run_id)) as lock,
+        holding(source.lock_in_use(run_id)),
+        holding(target.lock_in_use(run_id)) as lock,
         source.stored(run_id) as snapshot,
         target.stored(run_id) as present,
     ):
@@ -159,25 +139,3 @@ def _check_same(snapshot: StoredSnapshot, present: StoredSnapshot, location: str
             "it is another run of the same id. Both were left as they are."
         )
     return False
-
-
-def _refusal(refused: list[tuple[str, CheckpointError]], count: int) -> CheckpointError:
-    """The first error, with a note that names the refused runs."""
-    _, error = refused[0]
-    names = ", ".join(location for location, _ in refused[:_MOST_NAMED])
-    more = len(refused) - _MOST_NAMED
-    error.add_note(
-        f"{count} runs were copied. Refused, and left as they were: {names}"
-        + (f" and {more} more." if more > 0 else ".")
-        + " Call copy_runs() again when the reason is gone."
-    )
-    return error
-
-
-@contextmanager
-def _held(lock: Lock) -> Generator[Lock, None, None]:
-    lock.acquire()
-    try:
-        yield lock
-    finally:
-        lock.release()

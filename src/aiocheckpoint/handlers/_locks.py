@@ -1,10 +1,14 @@
-"""The protocol of the lock of one run."""
+"""The protocol of the lock of one run, and its `with` block."""
 
 from __future__ import annotations
 
-from typing import Protocol
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Protocol
 
-__all__ = ["Lock"]
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+__all__ = ["Lock", "holding"]
 
 
 class Lock(Protocol):
@@ -28,3 +32,18 @@ class Lock(Protocol):
 
     def release(self) -> None:
         """Release the lock, without effect where it is not held."""
+
+
+@contextmanager
+def holding(lock: Lock) -> Generator[Lock, None, None]:
+    """Hold a lock for the time of a `with` block, which gives the lock.
+
+    Raises:
+        RunInProgressError: Another owner has it.
+        StorageError: It cannot be taken.
+    """
+    lock.acquire()
+    try:
+        yield lock
+    finally:
+        lock.release()

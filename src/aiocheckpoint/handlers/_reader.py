@@ -11,8 +11,9 @@ import os
 from collections import Counter
 from contextlib import closing
 from operator import itemgetter
-from typing import TYPE_CHECKING, BinaryIO, ClassVar, Self
+from typing import TYPE_CHECKING, BinaryIO, ClassVar
 
+from aiocheckpoint._closing import ClosedAtEnd
 from aiocheckpoint._snapshot.progress_record import UnusableProgressError, decode_progress
 from aiocheckpoint.errors import CheckpointError
 from aiocheckpoint.handlers._counting import facts_of
@@ -22,7 +23,6 @@ from aiocheckpoint.handlers._run_filter import ALL
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
-    from types import TracebackType
 
     from aiocheckpoint._model.progress_record import ProgressRecord
     from aiocheckpoint._model.start_record import Ownership
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 __all__ = ["StoreReader", "count_found"]
 
 
-class StoreReader:
+class StoreReader(ClosedAtEnd):
     """Reads a store, for the time of a `with` block, and changes nothing of it.
 
     Args:
@@ -71,17 +71,6 @@ class StoreReader:
             codec: The codec of the flow.
         """
         self.codec_of = None if codec.signer is None else lambda _: codec
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Close what is open. The next use opens it again."""

@@ -6,8 +6,9 @@ import errno
 import os
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING, Self, get_args
+from typing import TYPE_CHECKING, get_args
 
+from aiocheckpoint._closing import ClosedAtEnd
 from aiocheckpoint._tracebacks import front_door
 from aiocheckpoint.errors import (
     InvalidValueError,
@@ -32,7 +33,6 @@ from aiocheckpoint.look._views import view_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from types import TracebackType
 
     from aiocheckpoint._snapshot.signing import Secrets
     from aiocheckpoint.handlers._addresses import StoreAddress
@@ -114,7 +114,7 @@ def store_of(handler: StateHandler) -> Store:
     return Store(place, reader)
 
 
-class Store:
+class Store(ClosedAtEnd):
     """A store as it is, for displays. Every method reads it anew. `open_store` makes it.
 
     A `with` block closes at its end what is open.
@@ -129,17 +129,6 @@ class Store:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {self.place}>"
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Close what is open. The next call opens it again."""
