@@ -1,10 +1,12 @@
-"""Opening the small hidden files beside a run's for writing."""
+"""The small hidden files beside a run's: read, and opened for writing."""
 
 from __future__ import annotations
 
 import os
 
-__all__ = ["open_hidden"]
+from aiocheckpoint.handlers._files.reading import open_regular
+
+__all__ = ["open_hidden", "read_hidden"]
 
 _FLAGS = (
     os.O_WRONLY
@@ -31,3 +33,22 @@ def open_hidden(path: str, *, appends: bool = False) -> int:
         OSError: The file cannot be opened.
     """
     return os.open(path, _FLAGS | os.O_APPEND if appends else _FLAGS, _MODE)
+
+
+def read_hidden(path: str, most: int = -1) -> bytes | None:
+    """Read a file that is seldom there. None where there is none.
+
+    Args:
+        path: The file.
+        most: How many bytes to read at the most. -1 for all.
+
+    Raises:
+        StorageError: The file cannot be read, or is no regular file.
+    """
+    if not os.path.lexists(path):  # In less than half the time of an open.
+        return None
+    file = open_regular(path)
+    if file is None:
+        return None
+    with file:
+        return file.read(most)

@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING
 from aiocheckpoint.errors import StorageError
 from aiocheckpoint.handlers._ending_port import decode_reason, encode_reason
 from aiocheckpoint.handlers._files.fsync import flush_directory, flush_file
-from aiocheckpoint.handlers._files.hidden_files import open_hidden
+from aiocheckpoint.handlers._files.hidden_files import open_hidden, read_hidden
 from aiocheckpoint.handlers._files.leftovers import ending_path, lock_path
-from aiocheckpoint.handlers._files.reading import open_regular
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -36,13 +35,10 @@ def read_ending(path: str) -> str | None:
     Raises:
         StorageError: The file cannot be read, or is no regular file.
     """
-    if not os.path.lexists(path):  # In less than half the time of an open.
+    requests = read_hidden(path)
+    if requests is None:
         return None
-    file = open_regular(path)
-    if file is None:
-        return None
-    with file:
-        *lines, _ = file.read().split(b"\n")
+    *lines, _ = requests.split(b"\n")
     reasons = [decode_reason(line + b"\n") or "" for line in lines if line]
     return next(filter(None, reasons), "") if reasons else None
 

@@ -10,8 +10,8 @@ import os
 from typing import TYPE_CHECKING
 
 from aiocheckpoint._snapshot.progress_record import MOST_PROGRESS_BYTES
+from aiocheckpoint.handlers._files.hidden_files import read_hidden
 from aiocheckpoint.handlers._files.leftovers import lock_path, owner_of, progress_path
-from aiocheckpoint.handlers._files.reading import open_regular
 from aiocheckpoint.handlers._files.replace import replace_file
 
 if TYPE_CHECKING:
@@ -31,13 +31,7 @@ def read_progress(path: str) -> bytes | None:
     Raises:
         StorageError: The file cannot be read, or is no regular file.
     """
-    if not os.path.lexists(path):  # In less than half the time of an open.
-        return None
-    file = open_regular(path)
-    if file is None:
-        return None
-    with file:
-        return file.read(MOST_PROGRESS_BYTES + 1)
+    return read_hidden(path, MOST_PROGRESS_BYTES + 1)
 
 
 def write_progress(path: str, record: bytes, *, check: Callable[[], None] | None) -> None:
