@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from aiocheckpoint._snapshot.pickling.sent_errors import error_sent, sent_error
+from aiocheckpoint._snapshot.pickling.sent_errors import packed_error, unpacked_error
 
 
 @dataclass(frozen=True)
@@ -42,8 +42,8 @@ def test_stubborn_exception_comes_as_text(kind: type[Exception]) -> None:
     cause = KeyError("cause")
     with pytest.raises(Exception) as caught:  # noqa: PT011 - each class in turn
         raise kind() from cause
-    sent = sent_error(caught.value)
+    sent = packed_error(caught.value)
     assert type(caught.value).__name__ in sent.text
-    assert error_sent(sent) is None
+    assert unpacked_error(sent) is None
     assert caught.value.__cause__ is cause
     assert caught.value.__traceback__ is not None

@@ -63,7 +63,7 @@ class ProcessPool:
         Args:
             function: The function, which is pickled by its name.
             argument: Its argument.
-            seconds: The most seconds for each part that the call names by `take_noter`, or
+            seconds: The most seconds for each part that the call names by `take_part_reporter`, or
                 None.
 
         Raises:

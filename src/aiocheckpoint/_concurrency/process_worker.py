@@ -1,7 +1,7 @@
 """A process that executes calls, one after the other, until its parent lets it go.
 
-Each message begins with a byte that says its kind. What `take_noter` gives tells the parent which
-part of a call has begun, so that the parent can limit its time.
+Each message begins with a byte that says its kind. A call reports which part of it has begun, by
+`take_part_reporter`, so that the parent can limit the time of the part.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from multiprocessing.connection import Connection
 
-__all__ = ["ANSWER", "PART", "REFUSAL", "serve", "take_noter"]
+__all__ = ["ANSWER", "PART", "REFUSAL", "serve", "take_part_reporter"]
 
 ANSWER = b"a"
 """The call has returned. The pickled result follows."""
@@ -32,7 +32,7 @@ _LOOK_SECONDS = 1.0
 
 
 class _Here(threading.local):
-    """The fact of this thread.
+    """What this thread knows of its call.
 
     Attributes:
         connection: That to the parent, from the begin of a call until its function has taken it.
@@ -44,21 +44,21 @@ class _Here(threading.local):
 _here = _Here()
 
 
-def take_noter() -> Callable[[str], None]:
+def take_part_reporter() -> Callable[[str], None]:
     """Give what tells the parent that a part of this call begins.
 
     Elsewhere it does nothing. Nor does it for a call that this one makes in turn, as by a flow in a
     step, whose parts are none of this call.
     """
     connection, _here.connection = _here.connection, None
-    return _note_nowhere if connection is None else partial(_note, connection)
+    return _report_to_nobody if connection is None else partial(_report, connection)
 
 
-def _note(connection: Connection, part: str) -> None:
+def _report(connection: Connection, part: str) -> None:
     connection.send_bytes(PART + part.encode())
 
 
-def _note_nowhere(_: str) -> None:
+def _report_to_nobody(_: str) -> None:
     pass
 
 

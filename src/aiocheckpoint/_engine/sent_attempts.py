@@ -15,12 +15,12 @@ from aiocheckpoint._concurrency.worker_losses import is_loss
 from aiocheckpoint._engine.context import DrainedError
 from aiocheckpoint._engine.pickled_states import pickled_state
 from aiocheckpoint._engine.sent_progress import SentProgress
-from aiocheckpoint._engine.sent_states import state_sent
+from aiocheckpoint._engine.sent_states import unpacked_state
 from aiocheckpoint._engine.sent_step import SentPart, SentStep, execute_step
 from aiocheckpoint._engine.step_events import emit_finished
 from aiocheckpoint._logging import RunPlace, log
 from aiocheckpoint._model.termination import ENDS_OF_STEPS
-from aiocheckpoint._snapshot.pickling.sent_errors import SentTraceback, error_sent
+from aiocheckpoint._snapshot.pickling.sent_errors import SentTraceback, unpacked_error
 from aiocheckpoint._snapshot.pickling.serializer import UnserializableError
 from aiocheckpoint._tracebacks import calls_user_code
 from aiocheckpoint.errors import (
@@ -44,11 +44,11 @@ if TYPE_CHECKING:
 __all__ = ["attempt_sent"]
 
 _MOST_LOSSES = 3
-"""A step is sent so often again whose worker was lost under it."""
+"""A step is sent again so often whose worker was lost under it."""
 _MOST_BREAKS = 30
-"""So often again, where the pool broke before the step had begun."""
+"""It is sent again so often whose executor broke before the step had begun."""
 _PAUSE_SECONDS = 0.1
-"""Before it is sent again, and until the progress of the lost worker has come in."""
+"""The pause before it is sent again. The progress of the lost worker comes in meanwhile."""
 _LOSSES_TO_STAND_APART = 2
 """A step that has lost so many workers gets an executor of its own, so that it harms no other."""
 
@@ -128,25 +128,28 @@ class _Sending:
             try:
                 if self._pool.is_cold:
                     await context.backend.executor.warm_up(self._pool)
-                answer: StepAnswer = await self._send(self._sent(stream, channel))
+                answer = await self._send(self._sent(stream, channel))
             except LateCancellationError as late:
-                return self._heard(cast("StepAnswer", late.result), channel), late.cancellation
+                return self._with_progress(
+                    cast("StepAnswer", late.result), channel
+                ), late.cancellation
             except Exception as error:  # noqa: BLE001 - executors of users raise anything
                 await self._settle(error, channel)
             else:
-                return self._heard(answer, channel), None
+                return self._with_progress(answer, channel), None
             finally:
                 channel.close()
 
-    async def _send(self, sent: SentStep) -> Any:  # noqa: ANN401 - a `StepAnswer`
+    async def _send(self, sent: SentStep) -> StepAnswer:
         context = self._context
         apart = self._losses >= _LOSSES_TO_STAND_APART
         call = PoolCall(execute_step, sent, self._seconds, apart=apart)
         context.active_run.allow_interruption()
         try:
-            return await context.backend.executor.send(self._pool, call)
+            answer: StepAnswer = await context.backend.executor.send(self._pool, call)
         finally:
             context.active_run.is_interruptible = False
+        return answer
 
     def _sent(self, stream: bytes, channel: SentProgress) -> SentStep:
         context, progress = self._context, self._progress
@@ -163,13 +166,23 @@ class _Sending:
             location=context.run_store.location,
         )
 
-    def _heard(self, answer: StepAnswer, channel: SentProgress) -> StepAnswer:
-        """Take over the progress that came with the answer."""
+    def _with_progress(self, answer: StepAnswer, channel: SentProgress) -> StepAnswer:
+        """Give an answer, once the progress that came with it is taken over."""
         channel.take_over(answer.latest, answer.cursor)
         return answer
 
     async def _settle(self, error: Exception, channel: SentProgress) -> None:
         """Wait until the step may be sent again, or raise what ends the attempt."""
+        self._raise_unless_lost(error)
+        active_run = self._context.active_run
+        await active_run.sleep(self._context.backend, _PAUSE_SECONDS)
+        if active_run.stop_requested:
+            raise DrainedError from error
+        self._count_loss(error, has_begun=channel.has_begun)
+        self._log_loss(error)
+
+    def _raise_unless_lost(self, error: Exception) -> None:
+        """Raise what ends the attempt, unless the step can be sent again: its worker was lost."""
         name = self._step.name
         if isinstance(error, PartTimeoutError) and self._seconds is not None:
             self._progress.part = error.part
@@ -180,24 +193,26 @@ class _Sending:
             raise ExecutorError(name, _problem_of(error)) from error
         if isinstance(error, BrokenExecutor):
             self._pool.note_break()
-        if isinstance(error, BrokenExecutor) and not self._pool.renews:
-            raise ExecutorError(
-                name,
-                f"it is broken ({error}). Give executor= a function that makes one, or 'process', "
-                "so that a lost process is replaced",
-            ) from error
-        await self._context.active_run.sleep(self._context.backend, _PAUSE_SECONDS)
-        if self._context.active_run.stop_requested:
-            raise DrainedError from error
-        has_begun = channel.has_begun or not isinstance(error, BrokenExecutor)
+            if not self._pool.renews:
+                raise ExecutorError(
+                    name,
+                    f"it is broken ({error}). Give executor= a function that makes one, or "
+                    "'process', so that a lost process is replaced",
+                ) from error
+
+    def _count_loss(self, error: Exception, *, has_begun: bool) -> None:
+        """Count a loss, and raise `WorkerLostError` if it is one too many.
+
+        Only a broken executor fails steps that have not begun.
+        """
+        has_begun = has_begun or not isinstance(error, BrokenExecutor)
         self._losses += has_begun
         self._breaks += not has_begun
         if self._losses > _MOST_LOSSES or self._breaks > _MOST_BREAKS:
             lost = self._losses + self._breaks
-            raise WorkerLostError(self._context.run_id, lost, step=name) from error
-        self._tell_loss(error)
+            raise WorkerLostError(self._context.run_id, lost, step=self._step.name) from error
 
-    def _tell_loss(self, error: Exception) -> None:
+    def _log_loss(self, error: Exception) -> None:
         settings, progress = self._context.settings, self._progress
         place = RunPlace(settings.flow, self._context.run_id, progress.step, progress.attempt)
         words = "The worker of step %r was lost, and the step is sent again: %s"
@@ -227,7 +242,7 @@ async def _take_state(
         raise AssertionError(step.name)
     modules = context.settings.modules
     try:
-        made = await context.backend.run(state_sent, answer.state, modules)
+        made = await context.backend.run(unpacked_state, answer.state, modules)
     except UnserializableStateError as error:
         progress.part = "snapshot"
         raise UnserializableStateError(step.name, error.offenders) from error.__cause__
@@ -269,7 +284,7 @@ def _raise_error(error: BaseException) -> NoReturn:
 
 def _rebuilt(sent: SentError, step: str, modules: StepModules) -> BaseException:
     """Rebuild an exception of the step. An error of ours where that is impossible."""
-    error = error_sent(sent, modules)
+    error = unpacked_error(sent, modules)
     if error is None:
         error = ExecutorError(
             step, f"it raised {sent.kind}, which cannot be sent back. A note has its traceback"

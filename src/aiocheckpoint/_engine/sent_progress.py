@@ -6,20 +6,11 @@ told as it is. From another machine it comes with the end of the step.
 
 from __future__ import annotations
 
-import atexit
-import json
-import os
 import secrets
-import shutil
-import socket
-import tempfile
-import threading
 import time
-import weakref
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
-from aiocheckpoint._concurrency import forks
+from aiocheckpoint._engine.progress_datagrams import forget, listen_for, send
 from aiocheckpoint._engine.progress_timer import call_at
 
 if TYPE_CHECKING:
@@ -29,10 +20,6 @@ __all__ = ["DistantReports", "ProgressChannel", "SentProgress"]
 
 _SECONDS = 0.1
 """Between two values that are sent."""
-_MOST_BYTES = 1 << 17
-"""Of a datagram. A cursor of 16 KiB takes up to six times as much in JSON of JSON."""
-_LONGEST_PATH = 90
-"""The kernel allows some 100 bytes for the path of a socket."""
 
 
 class LocalStep(Protocol):
@@ -99,7 +86,7 @@ class SentProgress:
     def close(self) -> None:
         """Let nothing more come in."""
         self._step = None
-        _listener.channels.pop(self._token, None)
+        forget(self._token)
 
     def take(self, message: dict[str, Any]) -> None:
         """Take a message of the other end, in the thread that listens."""
@@ -120,7 +107,7 @@ class SentProgress:
 
     def __reduce__(self) -> tuple[object, ...]:
         """Pickle the other end, which knows where this one listens."""
-        return _DistantChannel, (_listener.listen_for(self._token, self), self._token)
+        return _DistantChannel, (listen_for(self._token, self), self._token)
 
 
 class _DistantChannel:
@@ -139,7 +126,7 @@ class _DistantChannel:
 
     def begin(self) -> None:
         if self._address is not None:
-            _send(self._address, {"token": self._token})
+            send(self._address, {"token": self._token})
 
     def open(self, cursor: str | None) -> StepReports:
         return DistantReports(self._address, self._token, cursor)
@@ -189,96 +176,4 @@ class DistantReports:
         if self._address is not None and self.latest is not None:
             self._sent_at = now
             words = dict(zip(("done", "total", "note"), self.latest, strict=True))
-            _send(self._address, {"token": self._token, "cursor": self.cursor, **words})
-
-
-_sockets: dict[object, socket.socket] = {}
-"""The socket of this process that sends. That of a parent is none of a forked child."""
-
-
-def _send(address: str, message: dict[str, Any]) -> None:
-    """Send a message, and never wait. One that cannot be sent comes with the end of the step."""
-    with suppress(OSError, ValueError):
-        sending = _sockets.get(forks.process)
-        if sending is None:
-            sending = _sockets[forks.process] = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-            sending.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _MOST_BYTES)
-            sending.settimeout(0.0)
-        sending.sendto(json.dumps(message).encode(), address)
-
-
-class _Listener:
-    """Receives the messages for the runs of this process, in a thread of its own.
-
-    The folder of its socket belongs to this user alone, and each call has a name that is random.
-
-    Attributes:
-        channels: The calls that wait for messages, by their names.
-    """
-
-    def __init__(self) -> None:
-        self.channels: weakref.WeakValueDictionary[str, SentProgress] = (
-            weakref.WeakValueDictionary()
-        )
-        self._lock = threading.Lock()
-        self._address: str | None = None
-        self._has_begun = False
-
-    def listen_for(self, token: str, channel: SentProgress) -> str | None:
-        """Listen for a call. Give the address, or None where no thread or socket can be had."""
-        with self._lock:
-            if not self._has_begun:
-                self._has_begun = True
-                with suppress(OSError, RuntimeError, AttributeError):  # Windows has no AF_UNIX.
-                    self._begin()
-            self.channels[token] = channel
-            return self._address
-
-    def _begin(self) -> None:
-        folder = tempfile.mkdtemp(prefix="aiocheckpoint-")
-        if len(os.fsencode(folder)) > _LONGEST_PATH:
-            os.rmdir(folder)
-            folder = tempfile.mkdtemp(prefix="aiocheckpoint-", dir="/tmp")
-        address = os.path.join(folder, "progress")
-        receiving = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        try:
-            receiving.bind(address)
-            arguments = (self, receiving)
-            name = "aiocheckpoint-sent-progress"
-            threading.Thread(target=_listen, args=arguments, name=name, daemon=True).start()
-        except BaseException:
-            receiving.close()
-            shutil.rmtree(folder, ignore_errors=True)
-            raise
-        self._address = address
-        atexit.register(_tidy, folder, forks.process)
-
-
-def _listen(listener: _Listener, receiving: socket.socket) -> None:
-    """Receive messages until the process ends. A message that is none is passed over."""
-    while True:
-        received = receiving.recv(_MOST_BYTES)
-        with suppress(ValueError, KeyError, TypeError):
-            message = json.loads(received)
-            channel = listener.channels.get(message["token"])
-            if channel is not None:
-                channel.take(message)
-                del channel
-
-
-def _tidy(folder: str, process: object) -> None:
-    if process is forks.process:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-_listener = _Listener()
-
-
-def _reset_after_fork() -> None:
-    """Forget the thread and the socket, which are the parent's."""
-    global _listener  # noqa: PLW0603 - one for each process
-    _listener = _Listener()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_reset_after_fork)
+            send(self._address, {"token": self._token, "cursor": self.cursor, **words})

@@ -18,10 +18,10 @@ from aiocheckpoint.errors import UnserializableStateError
 if TYPE_CHECKING:
     from aiocheckpoint._snapshot.pickling.names import StepModules
 
-__all__ = ["sent_state", "state_sent"]
+__all__ = ["packed_state", "unpacked_state"]
 
 
-def sent_state(state: dict[str, Any], modules: StepModules) -> bytes:
+def packed_state(state: dict[str, Any], modules: StepModules) -> bytes:
     """Pickle a state that is sent.
 
     Raises:
@@ -38,7 +38,7 @@ def sent_state(state: dict[str, Any], modules: StepModules) -> bytes:
         raise UnserializableStateError(None, offenders) from error
 
 
-def state_sent(stream: bytes, modules: StepModules) -> dict[str, Any]:
+def unpacked_state(stream: bytes, modules: StepModules) -> dict[str, Any]:
     """Load a state that was sent.
 
     Raises:

@@ -12,16 +12,16 @@ import pickle
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
-from aiocheckpoint._concurrency.process_worker import take_noter
+from aiocheckpoint._concurrency.process_worker import take_part_reporter
 from aiocheckpoint._engine.missing_keys import is_missing_key
 from aiocheckpoint._engine.sent_progress import DistantReports
-from aiocheckpoint._engine.sent_states import sent_state, state_sent
+from aiocheckpoint._engine.sent_states import packed_state, unpacked_state
 from aiocheckpoint._model.current_step import CURRENT, StepInProgress
 from aiocheckpoint._model.failure_texts import MISSING_KEY
 from aiocheckpoint._model.part_checks import check_end, checked_loaded
 from aiocheckpoint._model.termination import ENDS_OF_STEPS
 from aiocheckpoint._snapshot.pickling.names import StepModules
-from aiocheckpoint._snapshot.pickling.sent_errors import sent_error
+from aiocheckpoint._snapshot.pickling.sent_errors import packed_error
 from aiocheckpoint._tracebacks import calls_user_code
 from aiocheckpoint.errors import (
     FlowDefinitionError,
@@ -140,7 +140,7 @@ class _StepElsewhere:
         self._part, self._data = "", dict[str, Any]()
         self._parts: tuple[SentPart, ...] = () if isinstance(sent.parts, bytes) else sent.parts
         self._modules = StepModules()
-        self._note = take_noter()
+        self._report_part = take_part_reporter()
         self._result_ignored = False
         self.current = StepInProgress()
         self.current.facts, self.current.reporting = sent.facts, self
@@ -166,16 +166,16 @@ class _StepElsewhere:
         except (Exception, SystemExit) as error:  # noqa: BLE001 - modules of users raise anything
             return self._not_arrived(("its functions", f"{type(error).__name__}: {error}"))
         try:
-            state = state_sent(self._sent.state, self._modules)
+            state = unpacked_state(self._sent.state, self._modules)
         except UnserializableStateError as error:
             return self._not_arrived(*error.offenders)
         try:
             for part in self._parts:
                 self._call(part, state)
-            self._note("")
+            self._report_part("")
         except BaseException as error:  # noqa: BLE001 - raised in the process of the run
             self._note_missing_key(error)
-            return StepAnswer(self._part, self._seconds, error=sent_error(error))
+            return StepAnswer(self._part, self._seconds, error=packed_error(error))
         return self._ended(state)
 
     def _not_arrived(self, *offenders: tuple[str, str]) -> StepAnswer:
@@ -183,7 +183,7 @@ class _StepElsewhere:
 
     def _call(self, part: SentPart, state: dict[str, Any]) -> None:
         self._part = part.name
-        self._note(part.name)
+        self._report_part(part.name)
         began = time.perf_counter()
         try:
             returned = _called(part, state, self._data)
@@ -223,7 +223,7 @@ class _StepElsewhere:
         offenders: tuple[tuple[str, str], ...] = ()
         stream = None
         try:
-            stream = sent_state(state, self._modules)
+            stream = packed_state(state, self._modules)
         except UnserializableStateError as error:
             offenders = error.offenders
         part = None if stream is not None else "snapshot"

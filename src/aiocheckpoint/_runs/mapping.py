@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from aiocheckpoint._model.run_result import RunResult
     from aiocheckpoint._model.state_type import Data
     from aiocheckpoint._runs.core import FlowCore
-    from aiocheckpoint._runs.dispatching import Dispatcher
     from aiocheckpoint._runs.flow_methods import FlowMethods
     from aiocheckpoint._runs.pairs import Runs
+    from aiocheckpoint._runs.run_sender import RunSender
 
 __all__ = ["map_runs"]
 
@@ -65,22 +65,22 @@ def map_runs(
         results = bounded_results(pairs, run, at_once, active_runs)
         return Stream(display.shown(results), of="results")
     # Imported here because most programs send nothing.
-    from aiocheckpoint._runs.dispatching import Dispatcher  # noqa: PLC0415
+    from aiocheckpoint._runs.run_sender import RunSender  # noqa: PLC0415
 
-    dispatcher = Dispatcher(flow, core, executor, lost=lost, states=keeps_states)
-    dispatcher.load_policy, dispatcher.once = load_policy, once
-    sent = bounded_results(pairs, _sender(dispatcher, display), at_once, active_runs)
-    return Stream(display.shown(_closed_behind(sent, dispatcher)), of="results")
+    sender = RunSender(flow, core, executor, lost=lost, states=keeps_states)
+    sender.load_policy, sender.once = load_policy, once
+    sent = bounded_results(pairs, _sending(sender, display), at_once, active_runs)
+    return Stream(display.shown(_closed_behind(sent, sender)), of="results")
 
 
-def _sender(
-    dispatcher: Dispatcher, display: RunsDisplay
+def _sending(
+    sender: RunSender, display: RunsDisplay
 ) -> Callable[[tuple[str, Data]], Awaitable[RunResult]]:
     """Give the function that sends one run, and counts its end in the display."""
 
     async def send(pair: tuple[str, Data]) -> RunResult:
         begun = time.monotonic()
-        result = await dispatcher.result(pair)
+        result = await sender.result(pair)
         display.hear_end(result, time.monotonic() - begun)
         return result
 
@@ -88,11 +88,12 @@ def _sender(
 
 
 async def _closed_behind(
-    results: AsyncGenerator[RunResult, None], dispatcher: Dispatcher
+    results: AsyncGenerator[RunResult, None], sender: RunSender
 ) -> AsyncGenerator[RunResult, None]:
+    """Give the results, and close the sender at their end, or where they are wanted no more."""
     try:
         async with aclosing(results):
             async for result in results:
                 yield result
     finally:
-        await dispatcher.close()
+        await sender.close()

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import ModuleType
 
-__all__ = ["check_parts", "check_sendable", "find_flow", "target_of"]
+__all__ = ["check_parts", "check_sendable", "find_flow", "pickled_for_workers", "target_of"]
 
 _MAIN = frozenset({"__main__", "__mp_main__"})
 _NOUNS = {"load": "the loader of step {}", "step": "step {}", "save": "the saver of step {}"}
@@ -73,6 +73,33 @@ def find_flow(target: str) -> Any:  # noqa: ANN401 - a flow, whose class is abov
             "here. Install the same release of it in all processes."
         )
     return found
+
+
+def pickled_for_workers(flow: object) -> bytes:
+    """Pickle a flow for workers, by value where only this program has its functions.
+
+    Workers of clusters have another `__main__`.
+
+    Raises:
+        UnpicklableFlowError: It cannot be pickled.
+    """
+    try:
+        plain = pickle.dumps(flow)
+    except UnpicklableFlowError as error:
+        refused: UnpicklableFlowError | None = error
+        plain = b"__main__"
+    else:
+        refused = None
+    if b"__main__" not in plain:
+        return plain
+    try:
+        import cloudpickle  # type: ignore[import-untyped]  # noqa: PLC0415 - comes with the engines
+    except ImportError:
+        if refused is not None:
+            raise refused from None
+        return plain
+    pickled: bytes = cloudpickle.dumps(flow)
+    return pickled
 
 
 def check_sendable(core: FlowCore) -> None:

@@ -1,6 +1,6 @@
 """Whole runs that are sent to workers: what travels there, is run there, and travels back.
 
-`carry_out` is called in the worker. It raises nothing, so that an exception of the executor is
+`execute_run` is called in the worker. It raises nothing, so that an exception of the executor is
 never one of the run.
 """
 
@@ -13,9 +13,9 @@ import threading
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from aiocheckpoint._concurrency import forks
-from aiocheckpoint._engine.sent_states import sent_state, state_sent
+from aiocheckpoint._engine.sent_states import packed_state, unpacked_state
 from aiocheckpoint._runs.results import drop_states
-from aiocheckpoint._snapshot.pickling.sent_errors import SentError, sent_error
+from aiocheckpoint._snapshot.pickling.sent_errors import SentError, packed_error
 from aiocheckpoint.errors import RunTerminatedError
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from aiocheckpoint._model.request import LoadPolicy, Request
     from aiocheckpoint._runs.core import FlowCore
 
-__all__ = ["RunAnswer", "SentFlow", "SentRun", "carry_out"]
+__all__ = ["RunAnswer", "SentFlow", "SentRun", "execute_run"]
 
 _MOST_FLOWS = 8
 """The flows that a worker keeps for further runs. Workers of a cluster serve many programs."""
@@ -114,14 +114,12 @@ class SentRun:
     Attributes:
         tries: How often it was sent before. An engine that knows calls by their arguments does not
             take it for one of those.
-        losses: How many workers were lost that may have been lost by this run.
     """
 
     __slots__ = (
         "flow",
         "least_number",
         "load_policy",
-        "losses",
         "returns_state",
         "run_id",
         "state",
@@ -144,7 +142,7 @@ class SentRun:
         self.load_policy: LoadPolicy | None = load_policy
         self.least_number: int = least_number
         self.wait, self.returns_state = wait, returns_state
-        self.tries = self.losses = 0
+        self.tries = 0
 
 
 class RunAnswer(NamedTuple):
@@ -163,18 +161,18 @@ class RunAnswer(NamedTuple):
     error: SentError | None = None
 
 
-def carry_out(sent: SentRun) -> RunAnswer:
+def execute_run(sent: SentRun) -> RunAnswer:
     """Run a run, in a worker, and give back how it ended."""
     try:
         core = sent.flow.core()
         modules = core.settings.modules
-        outcome = _run(core, sent, state_sent(sent.state, modules))
-        state = sent_state(outcome.state, modules) if sent.returns_state else None
+        outcome = _run(core, sent, unpacked_state(sent.state, modules))
+        state = packed_state(outcome.state, modules) if sent.returns_state else None
         return RunAnswer(outcome.status, outcome.pause_number, state)
     except BaseException as error:  # noqa: BLE001 - it is the result of the run
         drop_states(error)
         status: Status | None = "terminated" if isinstance(error, RunTerminatedError) else None
-        return RunAnswer(status, error=sent_error(error))
+        return RunAnswer(status, error=packed_error(error))
 
 
 def _run(core: FlowCore, sent: SentRun, state: dict[str, Any]) -> RunOutcome:

@@ -14,7 +14,7 @@ from aiocheckpoint._tracebacks import user_frames
 if TYPE_CHECKING:
     from aiocheckpoint._snapshot.pickling.names import StepModules
 
-__all__ = ["SentError", "SentTraceback", "error_sent", "sent_error"]
+__all__ = ["SentError", "SentTraceback", "packed_error", "unpacked_error"]
 
 
 # A class of a user, such as a frozen dataclass, may refuse that these attributes are set.
@@ -45,7 +45,7 @@ class SentError(NamedTuple):
     text: str
 
 
-def sent_error(error: BaseException) -> SentError:
+def packed_error(error: BaseException) -> SentError:
     """Make what travels of an exception. It raises nothing, whatever the exception's class does."""
     kind = f"{type(error).__module__}.{type(error).__qualname__}"
     try:
@@ -57,7 +57,7 @@ def sent_error(error: BaseException) -> SentError:
     return SentError(_pickled(error), notes, kind, text)
 
 
-def error_sent(sent: SentError, modules: StepModules = NO_MODULES) -> BaseException | None:
+def unpacked_error(sent: SentError, modules: StepModules = NO_MODULES) -> BaseException | None:
     """Load an exception that was sent, with its notes, and its traceback as its cause.
 
     Args:

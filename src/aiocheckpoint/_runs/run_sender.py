@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import pickle
 import socket
 from concurrent.futures import BrokenExecutor, ThreadPoolExecutor
 from contextlib import suppress
@@ -15,17 +14,17 @@ from aiocheckpoint._concurrency.daemon_threads import DaemonThreads
 from aiocheckpoint._concurrency.renewed_executor import may_be_executor
 from aiocheckpoint._concurrency.threads import run_in_thread
 from aiocheckpoint._concurrency.worker_losses import is_loss
-from aiocheckpoint._engine.sent_states import sent_state, state_sent
+from aiocheckpoint._engine.sent_states import packed_state, unpacked_state
 from aiocheckpoint._model.run_result import RunResult
 from aiocheckpoint._runs.generations import Generations
-from aiocheckpoint._runs.sent_runs import SentFlow, SentRun, carry_out
-from aiocheckpoint._snapshot.pickling.sent_errors import SentTraceback, error_sent
+from aiocheckpoint._runs.sent_flows import pickled_for_workers
+from aiocheckpoint._runs.sent_runs import SentFlow, SentRun, execute_run
+from aiocheckpoint._snapshot.pickling.sent_errors import SentTraceback, unpacked_error
 from aiocheckpoint.errors import (
     InvalidTypeError,
     InvalidValueError,
     RemoteError,
     RunInProgressError,
-    UnpicklableFlowError,
     WorkerLostError,
 )
 from aiocheckpoint.handlers._identifiers import checked_run_id
@@ -42,7 +41,7 @@ if TYPE_CHECKING:
     from aiocheckpoint._runs.generations import Generation
     from aiocheckpoint._runs.sent_runs import RunAnswer
 
-__all__ = ["Dispatcher"]
+__all__ = ["RunSender"]
 
 _LEAST_WAIT = 60.0
 _LEASES_TO_WAIT = 3.0
@@ -54,7 +53,7 @@ _REMEDY = (
 )
 
 
-class Dispatcher:
+class RunSender:
     """Sends the runs of one call to an executor.
 
     Args:
@@ -89,10 +88,10 @@ class Dispatcher:
         self._core, self._lost, self._states = core, _checked_lost(lost), states
         self._wait = max(_LEAST_WAIT, _LEASES_TO_WAIT * (getattr(handler, "lease", None) or 0.0))
         _check_executor(executor)
-        self._threads = DaemonThreads("aiocheckpoint-dispatch", 1, idle_seconds=_IDLE_SECONDS)
+        self._threads = DaemonThreads("aiocheckpoint-sender", 1, idle_seconds=_IDLE_SECONDS)
         self._executors = Generations(executor, partial(run_in_thread, self._threads))
         in_threads = isinstance(executor, ThreadPoolExecutor)
-        self._flow = SentFlow(core, None if in_threads else _pickled(flow))
+        self._flow = SentFlow(core, None if in_threads else pickled_for_workers(flow))
         self._in_flight: set[str] = set()
 
     async def result(self, pair: tuple[str, Data]) -> RunResult:
@@ -121,57 +120,56 @@ class Dispatcher:
     async def _result(self, run_id: str, state: Data) -> RunResult:
         modules = self._core.settings.modules
         sent = SentRun(
-            *(self._flow, run_id, sent_state(state, modules)),
+            *(self._flow, run_id, packed_state(state, modules)),
             load_policy=self.load_policy,
             wait=self._wait,
             returns_state=self._states,
         )
         del state
-        looked = await self._look(run_id)
+        looked = await self._stored_header(run_id)
         if not self.once:
             sent.least_number = _least_number(looked)
+        losses = 0  # Of workers that may have been lost by this run.
         while True:
             self._core.settings.active_runs.check()
             try:
                 answer = await self._answer(sent, looked)
-            except _LostError as lost:
-                looked = lost.found
+            except _WorkerGoneError as gone:
+                looked = gone.found
                 sent.tries += 1
-                if lost.counts:
-                    sent.losses += 1
-                if lost.is_last or sent.losses > self._lost:
-                    remedy = _REMEDY if lost.is_last else ""
-                    losses = max(sent.losses, 1)
-                    raise WorkerLostError(run_id, losses, remedy=remedy) from lost.__cause__
+                losses += gone.counts
+                if gone.is_last or losses > self._lost:
+                    remedy = _REMEDY if gone.is_last else ""
+                    raise WorkerLostError(run_id, max(losses, 1), remedy=remedy) from gone.__cause__
                 continue
-            return self._taken(run_id, answer)
+            return self._result_of(run_id, answer)
 
     async def _answer(self, sent: SentRun, before: Header | None) -> RunAnswer:
         """Send a run once.
 
         Raises:
-            _LostError: Its worker was lost.
+            _WorkerGoneError: Its worker was lost.
             BaseException: The executor raised it.
         """
         generation = await self._executors.last()
         call = object()
         generation.enter(call)
         try:
-            future = await self._executors.submit(generation, carry_out, sent)
+            future = await self._executors.submit(generation, execute_run, sent)
             answer: RunAnswer = await self._end_of(future, generation)
         except Exception as error:
             self._core.settings.active_runs.check()
             if not is_loss(error):
                 raise
-            found = await self._look(sent.run_id)
-            has_begun = _mark(found) != _mark(before)
+            found = await self._stored_header(sent.run_id)
+            has_begun = _facts_of_claim(found) != _facts_of_claim(before)
             if not isinstance(error, BrokenExecutor):
-                raise _LostError(found, counts=True) from error
+                raise _WorkerGoneError(found, counts=True) from error
             if not self._executors.renews:
-                raise _LostError(found, counts=has_begun, is_last=True) from error
+                raise _WorkerGoneError(found, counts=has_begun, is_last=True) from error
             await self._executors.drop(generation)
             counts = await generation.is_suspect(call, has_begun=has_begun)
-            raise _LostError(found, counts=counts) from error
+            raise _WorkerGoneError(found, counts=counts) from error
         finally:
             generation.leave(call)
         return answer
@@ -202,17 +200,17 @@ class Dispatcher:
                 raise
         return future.result()
 
-    def _taken(self, run_id: str, answer: RunAnswer) -> RunResult:
+    def _result_of(self, run_id: str, answer: RunAnswer) -> RunResult:
         """Make the result of a run from the answer of its worker."""
         if answer.error is not None:
-            error = error_sent(answer.error, self._core.settings.modules)
+            error = unpacked_error(answer.error, self._core.settings.modules)
             if error is None:
                 error = RemoteError(run_id, answer.error.kind, answer.error.text)
                 error.__cause__ = SentTraceback(answer.error.text)
             return RunResult(run_id=run_id, state=None, error=error, status=answer.status)
         state = None
         if answer.state is not None:
-            state = state_sent(answer.state, self._core.settings.modules)
+            state = unpacked_state(answer.state, self._core.settings.modules)
         return RunResult(
             run_id=run_id,
             state=state,
@@ -221,14 +219,14 @@ class Dispatcher:
             pause_number=answer.pause_number,
         )
 
-    async def _look(self, run_id: str) -> Header | None:
+    async def _stored_header(self, run_id: str) -> Header | None:
         """Read the stored header of a run, without its state."""
         backend = await self._core.reading_backend()
         header: Header | None = await backend.read(self._core.snapshot_handler().header, run_id)
         return header
 
 
-class _LostError(Exception):
+class _WorkerGoneError(Exception):
     """The worker of a run was lost. The cause is the error of the executor.
 
     Args:
@@ -256,38 +254,11 @@ def _least_number(stored: Header | None) -> int:
     return stored.number + 1 if stored.finished else max(stored.number, 1)
 
 
-def _mark(header: Header | None) -> object:
+def _facts_of_claim(header: Header | None) -> object:
     """What changes in the store when a worker takes a run."""
     if header is None:
         return None
     return header.number, header.sequence, header.starts, header.killed, header.status
-
-
-def _pickled(flow: FlowMethods[Any]) -> bytes:
-    """Pickle a flow for workers, by value where only this program has its functions.
-
-    Workers of clusters have another `__main__`.
-
-    Raises:
-        UnpicklableFlowError: It cannot be pickled.
-    """
-    try:
-        plain = pickle.dumps(flow)
-    except UnpicklableFlowError as error:
-        refused: UnpicklableFlowError | None = error
-        plain = b"__main__"
-    else:
-        refused = None
-    if b"__main__" not in plain:
-        return plain
-    try:
-        import cloudpickle  # type: ignore[import-untyped]  # noqa: PLC0415 - comes with the engines
-    except ImportError:
-        if refused is not None:
-            raise refused from None
-        return plain
-    pickled: bytes = cloudpickle.dumps(flow)
-    return pickled
 
 
 def _check_executor(executor: object) -> None:
