@@ -5,29 +5,24 @@ from __future__ import annotations
 import logging
 import pickle
 from concurrent.futures import BrokenExecutor
-from typing import TYPE_CHECKING, Any, NoReturn, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from aiocheckpoint._concurrency.call_errors import CallRefusedError, PartTimeoutError
 from aiocheckpoint._concurrency.executor_pools import PoolCall
-from aiocheckpoint._concurrency.executors import call_enveloped
 from aiocheckpoint._concurrency.threads import LateCancellationError
 from aiocheckpoint._concurrency.worker_losses import is_loss
 from aiocheckpoint._engine.context import DrainedError
 from aiocheckpoint._engine.pickled_states import pickled_state
+from aiocheckpoint._engine.sent_answers import raise_failure, take_state
 from aiocheckpoint._engine.sent_progress import SentProgress
-from aiocheckpoint._engine.sent_states import unpacked_state
 from aiocheckpoint._engine.sent_step import SentPart, SentStep, execute_step
 from aiocheckpoint._engine.step_events import emit_finished
 from aiocheckpoint._logging import RunPlace, log
-from aiocheckpoint._model.termination import ENDS_OF_STEPS
-from aiocheckpoint._snapshot.pickling.sent_errors import SentTraceback, unpacked_error
 from aiocheckpoint._snapshot.pickling.serializer import UnserializableError
-from aiocheckpoint._tracebacks import calls_user_code
 from aiocheckpoint.errors import (
     CheckpointError,
     ExecutorError,
     StepTimeoutError,
-    UnserializableStateError,
     WorkerLostError,
 )
 from aiocheckpoint.events import StepLoaded, StepStarted
@@ -38,15 +33,13 @@ if TYPE_CHECKING:
     from aiocheckpoint._engine.context import RunContext, StepProgress
     from aiocheckpoint._engine.sent_step import StepAnswer
     from aiocheckpoint._model.steps import NamedParts, Step
-    from aiocheckpoint._snapshot.pickling.names import StepModules
-    from aiocheckpoint._snapshot.pickling.sent_errors import SentError
 
 __all__ = ["attempt_sent"]
 
 _MOST_LOSSES = 3
-"""A step is sent again so often whose worker was lost under it."""
+"""The most losses of a worker in one attempt. The step is sent again behind each."""
 _MOST_BREAKS = 30
-"""It is sent again so often whose executor broke before the step had begun."""
+"""The most breaks of the executor in one attempt, each before the step had begun."""
 _PAUSE_SECONDS = 0.1
 """The pause before it is sent again. The progress of the lost worker comes in meanwhile."""
 _LOSSES_TO_STAND_APART = 2
@@ -76,8 +69,8 @@ async def attempt_sent(
     answer, late = await _Sending(context, step, parts, progress).answer(state)
     progress.seconds.update(answer.seconds)
     if answer.part is not None:
-        _raise(context, step, answer, progress, late)
-    await _take_state(context, step, answer, progress, state)
+        raise_failure(context, step, answer, progress, late)
+    await take_state(context, step, answer, progress, state)
     progress.cancellation = late
     if "load" in answer.seconds and late is None:
         await dispatcher.emit(StepLoaded, **progress.event_fields, seconds=answer.seconds["load"])
@@ -130,9 +123,8 @@ class _Sending:
                     await context.backend.executor.warm_up(self._pool)
                 answer = await self._send(self._sent(stream, channel))
             except LateCancellationError as late:
-                return self._with_progress(
-                    cast("StepAnswer", late.result), channel
-                ), late.cancellation
+                returned = cast("StepAnswer", late.result)
+                return self._with_progress(returned, channel), late.cancellation
             except Exception as error:  # noqa: BLE001 - executors of users raise anything
                 await self._settle(error, channel)
             else:
@@ -228,71 +220,3 @@ def _problem_of(error: Exception) -> str:
             "top level of a module that the worker can import"
         )
     return str(error) or type(error).__name__
-
-
-async def _take_state(
-    context: RunContext,
-    step: Step,
-    answer: StepAnswer,
-    progress: StepProgress,
-    state: dict[str, Any],
-) -> None:
-    """Give the run the state that has come back, in its own dict."""
-    if answer.state is None:
-        raise AssertionError(step.name)
-    modules = context.settings.modules
-    try:
-        made = await context.backend.run(unpacked_state, answer.state, modules)
-    except UnserializableStateError as error:
-        progress.part = "snapshot"
-        raise UnserializableStateError(step.name, error.offenders) from error.__cause__
-    state.clear()
-    state.update(made)
-
-
-def _raise(
-    context: RunContext,
-    step: Step,
-    answer: StepAnswer,
-    progress: StepProgress,
-    late: CancelledError | None,
-) -> NoReturn:
-    """Raise what the step has raised, or the error of a state that cannot be sent."""
-    if answer.error is not None:
-        progress.part = answer.part or "step"
-        error = _rebuilt(answer.error, step.name, context.settings.modules)
-    elif answer.part == "arrival":
-        found = "; ".join(f"{path}: {reason}" for path, reason in answer.offenders)
-        error = ExecutorError(
-            step.name,
-            f"the step cannot be loaded there. {found}. Put what is missing into a module that "
-            "the worker can import",
-        )
-    else:
-        progress.part = "snapshot"
-        error = UnserializableStateError(step.name, answer.offenders)
-    if late is not None:
-        raise late from error
-    call_enveloped(_raise_error, error)
-    raise AssertionError(step.name)
-
-
-@calls_user_code
-def _raise_error(error: BaseException) -> NoReturn:
-    raise error
-
-
-def _rebuilt(sent: SentError, step: str, modules: StepModules) -> BaseException:
-    """Rebuild an exception of the step. An error of ours where that is impossible."""
-    error = unpacked_error(sent, modules)
-    if error is None:
-        error = ExecutorError(
-            step, f"it raised {sent.kind}, which cannot be sent back. A note has its traceback"
-        )
-        error.add_note(sent.text)
-        for note in sent.notes:
-            error.add_note(note)
-        error.__cause__ = SentTraceback(sent.text)
-    elif isinstance(error, ENDS_OF_STEPS):
-        error.__cause__ = None  # It says no more than where the step ended.
-    return error

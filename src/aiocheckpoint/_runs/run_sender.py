@@ -134,13 +134,13 @@ class RunSender:
             self._core.settings.active_runs.check()
             try:
                 answer = await self._answer(sent, looked)
-            except _WorkerGoneError as gone:
-                looked = gone.found
+            except _LostWorkerError as loss:
+                looked = loss.found
                 sent.tries += 1
-                losses += gone.counts
-                if gone.is_last or losses > self._lost:
-                    remedy = _REMEDY if gone.is_last else ""
-                    raise WorkerLostError(run_id, max(losses, 1), remedy=remedy) from gone.__cause__
+                losses += loss.counts
+                if loss.is_last or losses > self._lost:
+                    remedy = _REMEDY if loss.is_last else ""
+                    raise WorkerLostError(run_id, max(losses, 1), remedy=remedy) from loss.__cause__
                 continue
             return self._result_of(run_id, answer)
 
@@ -148,7 +148,7 @@ class RunSender:
         """Send a run once.
 
         Raises:
-            _WorkerGoneError: Its worker was lost.
+            _LostWorkerError: Its worker was lost.
             BaseException: The executor raised it.
         """
         generation = await self._executors.last()
@@ -164,12 +164,12 @@ class RunSender:
             found = await self._stored_header(sent.run_id)
             has_begun = _facts_of_claim(found) != _facts_of_claim(before)
             if not isinstance(error, BrokenExecutor):
-                raise _WorkerGoneError(found, counts=True) from error
+                raise _LostWorkerError(found, counts=True) from error
             if not self._executors.renews:
-                raise _WorkerGoneError(found, counts=has_begun, is_last=True) from error
+                raise _LostWorkerError(found, counts=has_begun, is_last=True) from error
             await self._executors.drop(generation)
             counts = await generation.is_suspect(call, has_begun=has_begun)
-            raise _WorkerGoneError(found, counts=counts) from error
+            raise _LostWorkerError(found, counts=counts) from error
         finally:
             generation.leave(call)
         return answer
@@ -226,7 +226,7 @@ class RunSender:
         return header
 
 
-class _WorkerGoneError(Exception):
+class _LostWorkerError(Exception):
     """The worker of a run was lost. The cause is the error of the executor.
 
     Args:

@@ -121,17 +121,17 @@ class _LoopWork:
 class _Loop(asyncio.SelectorEventLoop):
     """A loop that knows whether another thread is about to wake it.
 
-    Threads of obstore are not Python's. One that wants the interpreter's lock while the interpreter
-    ends aborts the process. It wants it last when it tells the loop that a request is done, and the
-    loop may have gone on before that call returns.
+    Threads of obstore are not Python's. One that waits for the interpreter's lock while the
+    interpreter ends aborts the process. It needs the lock last in `call_soon_threadsafe`, by which
+    it says that a request is done. The loop may have gone on before that call returns.
 
     Attributes:
-        tellers: How many threads are in that call.
+        wakers: How many threads are in that call.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self.tellers: int = 0
+        self.wakers: int = 0
 
     def call_soon_threadsafe(
         self,
@@ -141,15 +141,15 @@ class _Loop(asyncio.SelectorEventLoop):
     ) -> asyncio.Handle:
         """Do as any loop, and count."""
         # The interpreter changes threads behind a call or a jump, and so in neither of the sums.
-        self.tellers += 1
+        self.wakers += 1
         try:
             return super().call_soon_threadsafe(callback, *args, context=context)
         finally:
-            self.tellers -= 1
+            self.wakers -= 1
 
-    async def let_tellers_go(self) -> None:
+    async def let_wakers_go(self) -> None:
         """Wait until no thread is about to wake the loop."""
-        while self.tellers:  # noqa: ASYNC110 - they cannot set an event behind themselves
+        while self.wakers:  # noqa: ASYNC110 - they cannot set an event behind themselves
             await asyncio.sleep(0.001)
 
 
@@ -233,16 +233,16 @@ class _LoopThread(threading.Thread):
                 await self._processor.close()
             except BaseException as error:  # noqa: BLE001 - the caller waits
                 pending.error = error
-            await self._let_tellers_go()
+            await self._let_wakers_go()
             if self._queue.empty():
                 self._end()
         self._deliver()
         deliver([pending])
         pending_closes.discard(pending)
 
-    async def _let_tellers_go(self) -> None:
+    async def _let_wakers_go(self) -> None:
         if self._loop is not None:
-            await self._loop.let_tellers_go()
+            await self._loop.let_wakers_go()
 
     def _end(self) -> None:
         # First the note, then a last look: `put` does the reverse.
