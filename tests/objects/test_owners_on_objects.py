@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import obstore
@@ -10,12 +12,16 @@ import pytest
 from object_proxy import object_proxy
 from shared_owners import KEPT, TAKEN, Asker, acknowledged, make_taker, shared_owner
 
-from aiocheckpoint import RunInProgressError
+from aiocheckpoint import RunInProgressError, open_handler
+from aiocheckpoint.handlers.objects import _owners_view
+from aiocheckpoint.handlers.objects._owners import Owners
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from object_server import ObjectServer
+
+    from aiocheckpoint.handlers.objects._owners_view import KnownOwner
 
 LEASE = 1.0
 
@@ -139,25 +145,84 @@ def test_asker_cut_off(objects: ObjectServer, bucket: str, bucket_url: str, log:
         assert asker.flow.read("x")["trail"] == KEPT
 
 
+def delete_owners(objects: ObjectServer, bucket: str) -> None:
+    """Delete the objects of all owners by hand."""
+    store = objects.store(bucket)
+    names = {item["path"] for page in obstore.list(store, "work/owners") for item in page}
+    assert names
+    obstore.delete(store, sorted(names))
+
+
 def test_owner_without_its_object(
     objects: ObjectServer, bucket: str, bucket_url: str, log: Path
 ) -> None:
-    """An owner whose object is deleted by hand keeps its run, or stores nothing more."""
-    taker = make_taker(bucket_url, lease=2 * LEASE)
-    store = objects.store(bucket)
-    with shared_owner(bucket_url, log, "x", lease=2 * LEASE) as owner:
-        with pytest.raises(RunInProgressError):
-            taker.run(run_id="x")
-        mine = {item["path"] for page in obstore.list(store, "work/owners") for item in page}
-        obstore.delete(store, sorted(mine))
-        try:
-            taker.run(run_id="x", wait=2 * LEASE)
-        except RunInProgressError:
-            assert owner.end() == "done"
-            assert taker.read("x")["trail"] == KEPT
-        else:
-            assert owner.end() == "LeaseLostError"
-            assert taker.read("x")["trail"] == TAKEN
+    """An owner whose object is deleted by hand, again and again, lives and keeps its runs."""
+    asker = Asker(make_taker(bucket_url, lease=LEASE))
+    with shared_owner(bucket_url, log, "x", lease=LEASE) as owner:
+        asker.ask()
+        for _ in range(3):
+            delete_owners(objects, bucket)
+            with pytest.raises(RunInProgressError) as refused:
+                asker.flow.run(run_id="x")
+            assert refused.value.lease_left
+            assert asker.ask_for(LEASE / 2) == []
+        assert asker.ask_for(1.5 * LEASE) == []
+        with pytest.raises(RunInProgressError, match="process"):
+            asker.flow.run(run_id="x")
+        assert owner.end() == "done"
+    assert asker.flow.read("x")["trail"] == KEPT
+
+
+def test_killed_owner_without_its_object(
+    objects: ObjectServer, bucket: str, bucket_url: str, log: Path
+) -> None:
+    """The runs of a killed owner whose object is deleted by hand are taken a lease later."""
+    asker = Asker(make_taker(bucket_url, lease=LEASE))
+    with shared_owner(bucket_url, log, "x", "y", lease=LEASE) as owner:
+        asker.ask()
+        owner.kill()
+        delete_owners(objects, bucket)
+        assert LEASE < asker.ask_until_found("x") < 5 * LEASE
+        asker.ask_until_found("y")
+    check_taken(asker, log)
+    check_taken(asker, log, "y")
+
+
+def test_owner_that_closes_while_it_is_asked_for(
+    bucket_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run that is released between two looks of an asker is free at once."""
+    real, closed = Owners.find, list[bool]()
+    with closing(open_handler(bucket_url, name="f", patience=61.0)) as first:
+        lock = first.lock("x")
+        lock.acquire()
+
+        async def find(self: Owners, owner_id: str) -> KnownOwner:
+            if not closed:
+                closed.append(True)
+                await asyncio.to_thread(first.close)
+            return await real(self, owner_id)
+
+        monkeypatch.setattr(Owners, "find", find)
+        with closing(open_handler(bucket_url, name="f")) as second, second.locked("x") as taken:
+            assert closed
+            assert taken.held
+
+
+def test_old_marks(
+    objects: ObjectServer, bucket: str, bucket_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The mark of an owner that was found gone stays for long, and not for ever."""
+    store, mark = objects.store(bucket), "work/owners/0123456789abcdef.killed"
+    obstore.put(store, mark, b"")
+    asker = Asker(make_taker(bucket_url, lease=LEASE))
+    asker.ask()
+    assert obstore.head(store, mark)
+    monkeypatch.setattr(_owners_view, "_SECONDS_OF_MARKS", -1.0)
+    time.sleep(LEASE / 4)  # A look counts for a twentieth of the lease.
+    asker.ask()
+    with pytest.raises(FileNotFoundError):
+        obstore.head(store, mark)
 
 
 @pytest.mark.parametrize("clock", [86_400.0, -86_400.0])

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from aiocheckpoint.handlers.leased._requests import Claim
     from aiocheckpoint.handlers.leased._rows import StartRow
     from aiocheckpoint.handlers.objects._bucket import Version
-    from aiocheckpoint.handlers.objects._owners import KnownOwner
+    from aiocheckpoint.handlers.objects._owners_view import KnownOwner
     from aiocheckpoint.handlers.objects._session import ObjectSession
 
 __all__ = ["Claiming"]
@@ -128,6 +128,9 @@ class Claiming:
         loss = head.lost
         if head.owner is not None and head.token != lease.asked_token and not self._is_left(head):
             known = await session.owners.find(head.owner)
+            if known.is_missing:
+                await self._check_unchanged(version)  # Its owner may have closed just now.
+                known = session.owners.watch(head.owner)
             if not known.is_gone:
                 raise self._refused(known, head)
             loss = known.loss
@@ -137,6 +140,11 @@ class Claiming:
                 raise ConditionError
             found = read[0]
         return _Taken(found._replace(head=head._replace(lost=loss)), version)
+
+    async def _check_unchanged(self, version: Version) -> None:
+        read = await self._session.bucket.get(self._key, 1)
+        if read is None or read.version != version:
+            raise ConditionError
 
     def _is_left(self, head: RunHead) -> bool:
         """Whether this process has the run by a claim whose answer was lost, and no lease of it.

@@ -18,7 +18,7 @@ from aiocheckpoint.errors import CheckpointError, CorruptSnapshotError
 from aiocheckpoint.handlers.leased._rows import RunRow
 from aiocheckpoint.handlers.objects._errors import ConditionError
 from aiocheckpoint.handlers.objects._names import IndexName, stored_id
-from aiocheckpoint.handlers.objects._owners import owned_row
+from aiocheckpoint.handlers.objects._owners_view import owned_row
 from aiocheckpoint.handlers.objects._reading import read_run
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from aiocheckpoint.handlers._query import Query
     from aiocheckpoint.handlers.objects._bucket import Bucket, Listed
     from aiocheckpoint.handlers.objects._names import Keys
-    from aiocheckpoint.handlers.objects._owners import KnownOwner, OwnersView
+    from aiocheckpoint.handlers.objects._owners_view import KnownOwner, OwnersView
     from aiocheckpoint.handlers.objects._run_object import RunHead
 
 __all__ = ["RunLister", "count_statuses"]

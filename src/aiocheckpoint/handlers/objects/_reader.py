@@ -9,7 +9,7 @@ from aiocheckpoint.handlers._run_filter import ALL
 from aiocheckpoint.handlers.objects._beside import Ending, read_ending
 from aiocheckpoint.handlers.objects._listing import RunLister, count_statuses
 from aiocheckpoint.handlers.objects._names import stored_id
-from aiocheckpoint.handlers.objects._owners import OwnersView, owned_row
+from aiocheckpoint.handlers.objects._owners_view import OwnersView, owned_row
 from aiocheckpoint.handlers.objects._reading import kept_of, read_run
 
 if TYPE_CHECKING:
