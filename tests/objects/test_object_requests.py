@@ -13,6 +13,7 @@ import pytest
 from locations import ROOT
 
 from aiocheckpoint import CheckpointFlow, RunInProgressError
+from aiocheckpoint.handlers.objects._claiming import Claiming
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -142,22 +143,65 @@ def asked_again(costs: Costs) -> dict[str, int]:
     return costs.methods(until=costs.first_step())
 
 
+def given_again(costs: Costs) -> dict[str, int]:
+    """Measure the same where a state is given, as for a new one."""
+    failed(costs)
+    costs.cp.run({}, run_id="x")
+    return costs.methods(until=costs.first_step())
+
+
+def found_once(costs: Costs) -> dict[str, int]:
+    """Measure the same where the run is looked for before."""
+    failed(costs)
+    costs.cp.run({}, run_id="x", once=True)
+    return costs.methods(until=costs.first_step())
+
+
 def refused(costs: Costs) -> dict[str, int]:
     """Measure what another owner needs to find out that a run is in progress."""
+    first, _ = asked_from_elsewhere(costs)
+    return first
+
+
+def refused_again(costs: Costs) -> dict[str, int]:
+    """Measure what a call that waits needs to ask once more."""
+    real, asks = Claiming.attempt, list[Claiming]()
+
+    def attempt(self: Claiming) -> Any:  # noqa: ANN401
+        asks.append(self)
+        return real(self)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Claiming, "attempt", attempt)
+        first, waited = asked_from_elsewhere(costs)
+    more = len(asks) - 3  # One is that of the owner, and two are the first ones of both calls.
+    assert more > 0
+    assert {**waited, "GET": 0} == {**first, "GET": 0}
+    each, rest = divmod(waited["GET"] - first["GET"], more)
+    assert not rest
+    return {"GET": each}
+
+
+def asked_from_elsewhere(costs: Costs) -> tuple[dict[str, int], dict[str, int]]:
+    """Ask from another process for a run in progress: once, and waiting for some time."""
+    found = list[dict[str, int]]()
 
     def ask(state: dict[str, Any]) -> None:
-        costs.begin()
-        with pytest.raises(RunInProgressError):
-            other.run({}, run_id="x")
-        state["found"] = costs.methods()
+        for wait in (0, 0.2):
+            costs.begin()
+            with pytest.raises(RunInProgressError):
+                other.run({}, run_id="x", wait=wait)
+            found.append(costs.methods())
+        state["n"] = 0
 
     # With another lease it has a client of its own, as another process has.
     other = CheckpointFlow(str(costs.cp.handler.path), name="f", lease=20)
     other.add_step(name="a")(ask)
     costs.cp.add_step(name="ask", before="a")(ask)
-    found: dict[str, int] = costs.cp.run({}, run_id="x")["found"]
+    costs.cp.run({}, run_id="x")
     other.handler.close()
-    return found
+    once, waiting = found
+    return once, waiting
 
 
 def submitted(costs: Costs) -> dict[str, int]:
@@ -208,8 +252,11 @@ MEASURED = {
     "the end of a run, in place of its last step's PUT": end,
     "a new run by `asubmit`": submitted,
     "a claim of a run that goes on, by `aresume` or `awork`": goes_on,
-    "the same by `arun`, which may begin a new one": asked_again,
+    "the same by `arun` without a state": asked_again,
+    "the same by `arun` with a state, which is tried as a new run first": given_again,
+    "the same with `once=True`": found_once,
     "a claim by `arun` that is refused": refused,
+    "each further claim of a call that waits": refused_again,
     "`once=True` for a finished run": asked_once,
     "a state that is read": read,
     "a count by status": counted,

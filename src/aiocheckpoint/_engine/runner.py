@@ -117,7 +117,10 @@ class Run:
         self._run_store.keeps_cancellation = True
         if self._context.settings.around:
             return
-        self._run_store.prepare_first_snapshot(self._opening.first_snapshot)
+        likely = self._request.state is None or self._run_store.run_id is None
+        self._run_store.prepare_first_snapshot(
+            self._opening.first_snapshot, is_likely_stored=likely
+        )
 
     async def execute(self) -> RunOutcome:
         """Read, plan, run the steps, and return the final state. The run's lock is held.

@@ -92,7 +92,10 @@ class DictRunStore:
         return None
 
     def prepare_first_snapshot(
-        self, make: Callable[[], tuple[Header, dict[str, Any]] | None]
+        self,
+        make: Callable[[], tuple[Header, dict[str, Any]] | None],
+        *,
+        is_likely_stored: bool,
     ) -> None:
         """Do nothing: the lock is in this process alone."""
 

@@ -82,9 +82,17 @@ class RunStore(Protocol):
         ...
 
     def prepare_first_snapshot(
-        self, make: Callable[[], tuple[Header, dict[str, Any]] | None]
+        self,
+        make: Callable[[], tuple[Header, dict[str, Any]] | None],
+        *,
+        is_likely_stored: bool,
     ) -> None:
-        """Prepare the first snapshot of a new run, before the lock is taken."""
+        """Prepare the first snapshot of a new run, before the lock is taken.
+
+        Args:
+            make: Makes it. None for a request that is not for a new run.
+            is_likely_stored: Whether there is a run in most cases. A store may look for it first.
+        """
 
     async def acquire(self) -> None:
         """Take the run's lock, or raise RunInProgressError."""

@@ -82,7 +82,10 @@ class SnapshotRunStore:
         return None
 
     def prepare_first_snapshot(
-        self, make: Callable[[], tuple[Header, dict[str, Any]] | None]
+        self,
+        make: Callable[[], tuple[Header, dict[str, Any]] | None],
+        *,
+        is_likely_stored: bool,
     ) -> None:
         """Do nothing: the lock of a file stores no snapshot."""
 

@@ -61,6 +61,7 @@ class LeaseRecord:
         is_refused: Whether the run was refused, so that a release takes the start back.
         released: Whether the lease was released, possibly before its claim was committed. The
             writer thread then releases it right after the claim.
+        is_likely_stored: Whether the run was seen in the store, or is asked for as a stored one is.
     """
 
     key: Key
@@ -84,6 +85,7 @@ class LeaseRecord:
     progress: bytes | None = None
     is_refused: bool = False
     released: bool = False
+    is_likely_stored: bool = False
 
     def begin_claim(self) -> None:
         """Forget the claim before."""

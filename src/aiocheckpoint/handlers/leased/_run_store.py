@@ -62,8 +62,12 @@ class LeasedRunStore(SnapshotRunStore):
         self._first_snapshot: EncodedSnapshot | None = None
 
     def prepare_first_snapshot(
-        self, make: Callable[[], tuple[Header, dict[str, Any]] | None]
+        self,
+        make: Callable[[], tuple[Header, dict[str, Any]] | None],
+        *,
+        is_likely_stored: bool,
     ) -> None:
+        self._lease.record.is_likely_stored |= is_likely_stored
         if self._is_small and self._lease.record.keep == 1:
             prepared = make()
             self._first_snapshot = None if prepared is None else self.encode_small(*prepared)
@@ -142,6 +146,7 @@ class LeasedRunStore(SnapshotRunStore):
         # The state of an unfinished run may be large, and is not asked for.
         if self._lease.record.keep == 1:
             header = self._newest_header(self.run_id)
+            self._lease.record.is_likely_stored |= header is not None
             if header is None or not wanted(header):
                 return None if header is None else FoundRun(header, None)
         return super()._find_unlocked(wanted)

@@ -68,7 +68,9 @@ class Claiming:
             StorageError: The store cannot be used.
         """
         await self._session.owners.be_seen()
-        is_new = self._claim.first_snapshot is not None
+        # A try that finds a run where a new one was expected has made two requests for nothing. A
+        # look before each new run would be one more for all of them.
+        is_new = self._claim.first_snapshot is not None and not self._lease.is_likely_stored
         for _ in range(_MOST_CHANGES):
             try:
                 taken = None if is_new else await self._find()
@@ -155,6 +157,7 @@ class Claiming:
 
     def _refused(self, known: KnownOwner, head: RunHead) -> Exception:
         self._lease.refused_by, self._lease.refused_at = head.owner or "", head.since
+        self._lease.is_likely_stored = True
         return in_progress(self._claim, known, head.since)
 
     async def _take(self, taken: _Taken) -> Claimed:
