@@ -47,9 +47,14 @@ class Claiming:
     Args:
         session: The session.
         claim: The claim.
+
+    Attributes:
+        is_refused: Whether the last attempt has read that another owner has the run, so that no
+            attempt has taken it.
     """
 
     def __init__(self, session: ObjectSession, claim: Claim) -> None:
+        self.is_refused: bool = False
         self._session, self._claim = session, claim
         self._lease = claim.lease
         self._key = session.keys.run(self._lease.key)
@@ -67,6 +72,7 @@ class Claiming:
             RunInProgressError: Another owner has it.
             StorageError: The store cannot be used.
         """
+        self.is_refused = False
         await self._session.owners.be_seen()
         # A try that finds a run where a new one was expected has made two requests for nothing. A
         # look before each new run would be one more for all of them.
@@ -156,6 +162,7 @@ class Claiming:
         return head.owner == self._session.owner_id and head.token not in self._session.held
 
     def _refused(self, known: KnownOwner, head: RunHead) -> Exception:
+        self.is_refused = True
         self._lease.refused_by, self._lease.refused_at = head.owner or "", head.since
         self._lease.is_likely_stored = True
         return in_progress(self._claim, known, head.since)

@@ -128,7 +128,7 @@ class ObjectProcessor:
             try:
                 claimed = await repeated(self._patience, attempt, pending)
             except BaseException:
-                if pending.is_taken:  # It may have taken the run.
+                if pending.is_taken and not claiming.is_refused:  # It may have taken the run.
                     self._due_releases(session).add(Release.of(lease, lease.asked_token))
                 lease.asked_token = 0
                 raise
