@@ -21,7 +21,7 @@ from simulated_stores import OwnedRow, SimulatedStore
 from stepped_runs import Watched
 
 from aiocheckpoint.handlers.leased._leasing_handler import LeasingHandler
-from aiocheckpoint.handlers.leased._store_client import StoreClient
+from aiocheckpoint.handlers.leased._store_client import ConnectedClient
 from aiocheckpoint.handlers.leased._store_session import StoreSession
 from aiocheckpoint.handlers.postgres import PostgresStateHandler
 
@@ -75,7 +75,7 @@ class SimulatedServer(SimulatedStore[LeasingHandler[Any]]):
         handler = WatchedPostgres(url, lease=LEASE, flow="simulated", **options)
         clock = self._clocks[handler] = SimulatedClock()
         store = cast("LeasedStore", handler._store)
-        client = handler._client = StoreClient(store, LEASE, handler.patience)
+        client = handler._client = ConnectedClient(store, LEASE, handler.patience)
         client._processor._clock = clock
         client._processor._open_session = partial(StoreSession, store, LEASE, clock)
         if len(self._clocks) == 1:

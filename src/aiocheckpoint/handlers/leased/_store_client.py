@@ -21,19 +21,18 @@ if TYPE_CHECKING:
     from aiocheckpoint.handlers.leased._connection import StoreConnection
     from aiocheckpoint.handlers.leased._store import LeasedStore
 
-__all__ = ["StoreClient", "open_connected"]
+__all__ = ["ConnectedClient", "open_connected"]
 
 _Result = TypeVar("_Result")
 
 
-class StoreClient(ReadingClient):
+class ConnectedClient(ReadingClient):
     """A store as this process uses it, by one connection that writes, and some that read.
 
     Args:
         store: The store.
         lease: Length of a lease in seconds.
         patience: Seconds for which requests are repeated while the store is out of reach.
-
     """
 
     def __init__(self, store: LeasedStore, lease: float, patience: float) -> None:
@@ -64,7 +63,7 @@ class StoreClient(ReadingClient):
             self.call(self._processor.expire_dead)
 
 
-def open_connected(store: LeasedStore, lease: float, patience: float) -> StoreClient:
+def open_connected(store: LeasedStore, lease: float, patience: float) -> ConnectedClient:
     """Give the client of a store, one for all handlers with the same store and options."""
     key = type(store), store, lease, patience
-    return open_client(key, partial(StoreClient, store, lease, patience))
+    return open_client(key, partial(ConnectedClient, store, lease, patience))
