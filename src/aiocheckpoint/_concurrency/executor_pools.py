@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from aiocheckpoint._concurrency import forks
 from aiocheckpoint._concurrency.renewed_executor import RenewedExecutor, tells_begin
-from aiocheckpoint._concurrency.sent_calls import SUBMITTING, SubmittedCall
+from aiocheckpoint._concurrency.sent_calls import SUBMITTING, ExecutorCall
 from aiocheckpoint._concurrency.work_items import WorkItem
 from aiocheckpoint.errors import ExecutorError
 
@@ -60,10 +60,13 @@ class PoolCall:
 
 
 class CallPool(Protocol):
-    """Carries calls out elsewhere."""
+    """Carries calls out elsewhere: one executor, as the steps of a flow use it.
+
+    Attributes:
+        renews: Whether a lost worker or a broken executor is replaced.
+    """
 
     renews: bool
-    """Whether a lost worker or a broken executor is replaced."""
 
     @property
     def is_cold(self) -> bool:
@@ -88,11 +91,27 @@ class CallPool(Protocol):
     def item(
         self, call: PoolCall, loop: asyncio.AbstractEventLoop, step_threads: StepThreads
     ) -> tuple[Threads, WorkItem[Any]]:
-        """Make the item of a call, and give those who take it."""
+        """Make a call awaitable.
+
+        Args:
+            call: The call.
+            loop: The running loop.
+            step_threads: The threads of the flow.
+
+        Returns:
+            The work item of the call, and the threads or the executor that it is to be put into.
+
+        Raises:
+            Exception: The executor raised it when it was made.
+        """
         ...
 
     def call_here(self, call: PoolCall) -> Any:  # noqa: ANN401
-        """Carry a call out while this thread waits."""
+        """Carry a call out while this thread waits.
+
+        Raises:
+            Exception: The executor raised it, as at the loss of a worker.
+        """
 
     def close(self) -> None:
         """Close what belongs to the flow, blocking. The next use makes it anew."""
@@ -234,9 +253,9 @@ class _GivenExecutor:
     def close(self) -> None:
         self._executor.close(wait=False)  # A step that hangs there must not keep the flow.
 
-    def _item(self, call: PoolCall, loop: asyncio.AbstractEventLoop | None) -> SubmittedCall:
+    def _item(self, call: PoolCall, loop: asyncio.AbstractEventLoop | None) -> ExecutorCall:
         tells = tells_begin(self._executor.take())
-        return SubmittedCall(partial(self._submit, call), loop, tells_begin=tells)
+        return ExecutorCall(partial(self._submit, call), loop, tells_begin=tells)
 
     def _submit(self, call: PoolCall) -> Future[Any]:
         renewed = self._executor

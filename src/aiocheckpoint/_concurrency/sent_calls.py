@@ -11,10 +11,10 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
 
-__all__ = ["SUBMITTING", "SubmittedCall"]
+__all__ = ["SUBMITTING", "ExecutorCall"]
 
 
-class SubmittedCall(WorkItem[Any]):
+class ExecutorCall(WorkItem[Any]):
     """A call that is submitted to an executor, and awaited as one in a thread is.
 
     Args:
@@ -86,10 +86,10 @@ class SubmittedCall(WorkItem[Any]):
 
 
 class _Submitting:
-    """Takes calls as threads do."""
+    """Takes calls as threads do, and lets each submit itself to its executor."""
 
     def put(self, item: WorkItem[Any], /) -> None:
-        if isinstance(item, SubmittedCall):
+        if isinstance(item, ExecutorCall):
             item.begin()
 
 

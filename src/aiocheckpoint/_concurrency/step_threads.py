@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from aiocheckpoint._concurrency.daemon_threads import DaemonThreads
 
 if TYPE_CHECKING:
-    from aiocheckpoint._concurrency.sent_calls import SubmittedCall
+    from aiocheckpoint._concurrency.sent_calls import ExecutorCall
     from aiocheckpoint._concurrency.work_items import WorkItem
 
 __all__ = ["StepThreads"]
@@ -41,7 +41,7 @@ class StepThreads:
             weakref.WeakKeyDictionary()
         )
         self._of_processes: DaemonThreads | None = None
-        self._sent: weakref.WeakSet[SubmittedCall] = weakref.WeakSet()
+        self._sent: weakref.WeakSet[ExecutorCall] = weakref.WeakSet()
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.count})"
@@ -85,7 +85,7 @@ class StepThreads:
             self._of_processes.abandoned = self.abandoned
         return self._of_processes
 
-    def note_sent(self, item: SubmittedCall) -> None:
+    def note_sent(self, item: ExecutorCall) -> None:
         """Let `abandon` stop waiting for a call that an executor carries out."""
         self._sent.add(item)
         if self.abandoned:
