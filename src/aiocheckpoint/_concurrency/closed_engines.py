@@ -1,7 +1,7 @@
-"""Calls whose engine was closed under them, and that nobody answers any more.
+"""Calls that are never answered, because the engine was closed under them.
 
-The executor of Dask leaves a call unanswered for ever whose result it was fetching as the scheduler
-died. Its client closes itself behind that, which one thread of this process looks for.
+The executor of Dask never answers a call whose result it was fetching when the scheduler died. Its
+client closes itself behind that. One thread of this process looks for closed clients.
 """
 
 from __future__ import annotations

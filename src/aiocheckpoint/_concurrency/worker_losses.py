@@ -11,11 +11,11 @@ _FUTURES_OF_DASK = "distributed.cfexecutor"
 
 
 def is_loss(error: BaseException) -> bool:
-    """Whether the error of an executor says that its worker was lost, and not what it called.
+    """Whether the error of a call means that its worker was lost.
 
-    A future that nobody here has cancelled is lost as well, such as with the scheduler of Dask. And
-    so is an answer that came as its worker died: the module of Dask's futures takes it for an
-    exception then, and fails to take it apart.
+    A cancelled future means so, as none is asked for its result that was cancelled here: Dask
+    cancels the futures of a lost scheduler. So does any error that is raised in the module of
+    Dask's futures: it fails on an answer that comes as its worker dies.
     """
     if isinstance(error, (BrokenExecutor, CancelledError)):
         return True

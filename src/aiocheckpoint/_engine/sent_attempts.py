@@ -126,7 +126,7 @@ class _Sending:
                 returned = cast("StepAnswer", late.result)
                 return self._with_progress(returned, channel), late.cancellation
             except Exception as error:  # noqa: BLE001 - executors of users raise anything
-                await self._settle(error, channel)
+                await self._prepare_repeat(error, channel)
             else:
                 return self._with_progress(answer, channel), None
             finally:
@@ -163,7 +163,7 @@ class _Sending:
         channel.take_over(answer.latest, answer.cursor)
         return answer
 
-    async def _settle(self, error: Exception, channel: SentProgress) -> None:
+    async def _prepare_repeat(self, error: Exception, channel: SentProgress) -> None:
         """Wait until the step may be sent again, or raise what ends the attempt."""
         self._raise_unless_lost(error)
         active_run = self._context.active_run

@@ -21,7 +21,7 @@ __all__ = [
     "OWN_PROCESSES",
     "StepExecutor",
     "check_executor",
-    "check_sendable",
+    "check_function_sendable",
     "executor_shown",
 ]
 
@@ -89,7 +89,7 @@ def executor_shown(executor: StepExecutor) -> str:
     return f"{getattr(made, '__name__', type(made).__name__)}()"
 
 
-def check_sendable(
+def check_function_sendable(
     executor: StepExecutor, what: str, step: str, function: Callable[..., Any]
 ) -> None:
     """Refuse a function that an executor with plain pickle could never send.

@@ -14,7 +14,7 @@ from aiocheckpoint._model.checks import LONGEST_NAME
 from aiocheckpoint._model.code_digest import StepCode
 from aiocheckpoint._model.parameters import check_parameter_names
 from aiocheckpoint._model.state_type import Data, StateT
-from aiocheckpoint._model.step_executor import check_sendable, executor_shown
+from aiocheckpoint._model.step_executor import check_function_sendable, executor_shown
 from aiocheckpoint._model.step_names import StepNames
 from aiocheckpoint.errors import FlowDefinitionError, InvalidTypeError
 
@@ -183,7 +183,7 @@ def _check_elsewhere(step: Step, executor: StepExecutor) -> None:
             )
         of_step = f"the step {step.name!r}"
         what = of_step if name == "step" else f"the {noun} {function!r} of {of_step[4:]}"
-        check_sendable(executor, what, step.name, part.function)
+        check_function_sendable(executor, what, step.name, part.function)
 
 
 def checked_needs(needs: object, load: Load | None) -> tuple[str, ...]:

@@ -47,12 +47,15 @@ class Generation:
         if not self._in_flight:
             self._settled.set()
 
-    async def is_suspect(self, call: Hashable, *, has_begun: bool) -> bool:
-        """Wait for the other calls that were lost with this one, and say whether it may be why.
+    async def settle(self, call: Hashable, *, has_begun: bool) -> bool:
+        """Wait until all calls of the broken executor are lost, and settle which may be the cause.
 
         Args:
             call: The call.
-            has_begun: Whether it had begun. Where none had, each is a suspect.
+            has_begun: Whether it had begun.
+
+        Returns:
+            Whether this call may be the cause: it had begun, or none had.
         """
         self._any_begun = self._any_begun or has_begun
         self._settled.clear()

@@ -168,7 +168,7 @@ class RunSender:
             if not self._executors.renews:
                 raise _LostWorkerError(found, counts=has_begun, is_last=True) from error
             await self._executors.drop(generation)
-            counts = await generation.is_suspect(call, has_begun=has_begun)
+            counts = await generation.settle(call, has_begun=has_begun)
             raise _LostWorkerError(found, counts=counts) from error
         finally:
             generation.leave(call)

@@ -83,14 +83,12 @@ def pickled_for_workers(flow: object) -> bytes:
     Raises:
         UnpicklableFlowError: It cannot be pickled.
     """
+    plain, refused = b"", None
     try:
         plain = pickle.dumps(flow)
     except UnpicklableFlowError as error:
-        refused: UnpicklableFlowError | None = error
-        plain = b"__main__"
-    else:
-        refused = None
-    if b"__main__" not in plain:
+        refused = error
+    if refused is None and b"__main__" not in plain:
         return plain
     try:
         import cloudpickle  # type: ignore[import-untyped]  # noqa: PLC0415 - comes with the engines

@@ -27,6 +27,12 @@ def renewed(request: pytest.FixtureRequest, make_pool: Callable[[], Executor]) -
 
 
 @pytest.fixture
+def quiet(caplog: pytest.LogCaptureFixture) -> None:
+    """Keep the losses out of the log, which each test but one does not look at."""
+    caplog.set_level(logging.CRITICAL, "aiocheckpoint")
+
+
+@pytest.fixture
 def flow(tmp_path: Path) -> Iterator[Callable[..., CheckpointFlow]]:
     """Give a function that makes a flow of one step, whose pools are closed at the end."""
     made: list[CheckpointFlow] = []
@@ -62,14 +68,13 @@ def test_killed_step_is_sent_again(
     assert [(one.run_id, one.step) for one in told] == [("order-1", "step")]  # type: ignore[attr-defined]
 
 
+@pytest.mark.usefixtures("quiet")
 def test_step_that_always_kills(
     renewed: Any,  # noqa: ANN401
     flow: Callable[..., CheckpointFlow],
     runner: Runner,
-    caplog: pytest.LogCaptureFixture,
 ) -> None:
     """An error of ours ends its run, which is recorded as failed."""
-    caplog.set_level(logging.CRITICAL, "aiocheckpoint")
     cp = flow(sent_steps.die, renewed)
     with pytest.raises(WorkerLostError) as caught:
         runner(cp, {"always": True}, run_id="order-1")
@@ -78,14 +83,13 @@ def test_step_that_always_kills(
     assert cp.handler.header("order-1").status == "failed"
 
 
+@pytest.mark.usefixtures("quiet")
 async def test_neighbours_of_a_killer(
     renewed: Any,  # noqa: ANN401
     flow: Callable[..., CheckpointFlow],
     tmp_path: Path,
-    caplog: pytest.LogCaptureFixture,
 ) -> None:
     """A step that kills its process each time ends its own run, and none beside it."""
-    caplog.set_level(logging.CRITICAL, "aiocheckpoint")
     cp = flow(sent_steps.die, renewed)
     (tmp_path / "mark").touch()  # Nobody else is killed.
     good = {"mark": str(tmp_path / "mark"), "seconds": 0.01}
@@ -113,14 +117,13 @@ def test_broken_executor_is_not_renewed(
         assert cp.handler.header("order-1").status == "failed"
 
 
+@pytest.mark.usefixtures("quiet")
 def test_pool_that_never_begins(
     flow: Callable[..., CheckpointFlow],
     pools: object,
-    caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A pool whose workers die before any step begins is given up."""
-    caplog.set_level(logging.CRITICAL)
     monkeypatch.setattr("aiocheckpoint._engine.sent_attempts._MOST_BREAKS", 2)
 
     def broken() -> Executor:
@@ -132,15 +135,14 @@ def test_pool_that_never_begins(
         cp.run({}, run_id="order-1")
 
 
+@pytest.mark.usefixtures("quiet")
 def test_cursor_of_a_killed_worker(
     renewed: Any,  # noqa: ANN401
     flow: Callable[..., CheckpointFlow],
     runner: Runner,
     tmp_path: Path,
-    caplog: pytest.LogCaptureFixture,
 ) -> None:
     """The step goes on with the cursor that had come back."""
-    caplog.set_level(logging.CRITICAL, "aiocheckpoint")
     cp = flow(sent_steps.die_behind_cursor, renewed)
     given = runner(cp, {"mark": str(tmp_path / "mark")}, run_id="order-1")
     assert given["cursor"] == {"page": 3}
