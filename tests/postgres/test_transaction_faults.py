@@ -8,6 +8,7 @@ import os
 import signal
 import threading
 import time
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -23,6 +24,7 @@ from aiocheckpoint import (
     current_step,
     events,
 )
+from aiocheckpoint.handlers.postgres._run_store import PostgresRunStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -361,6 +363,36 @@ async def test_out_of_reach_at_the_commit(
     assert far_own_shop.header().position == 1
     assert await cp.arun(None, run_id="r", wait=PATIENCE) == {"paid": 1}
     assert (calls, far_own_shop.paid()) == ([1], {("r", "step 0"): 1})
+
+
+async def test_commit_that_ends_after_the_run(
+    far_shop: Shop, proxy: TcpProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A cancellation is not recorded over a commit that the server has not ended."""
+    record, records = PostgresRunStore.update_header, list[str]()
+    with closing(psycopg.connect(far_shop.server.url(far_shop.database))) as holder:
+        holder.execute("SELECT pg_advisory_lock(99)")
+        far_shop.delay_commits("pg_advisory_xact_lock(99)")
+
+        def record_soon(store: PostgresRunStore, *arguments: Any) -> bool:  # noqa: ANN401
+            records.append(store.location)
+            proxy.accept()
+            threading.Timer(0.5, holder.close).start()
+            return record(store, *arguments)
+
+        monkeypatch.setattr(PostgresRunStore, "update_header", record_soon)
+        cp = far_shop.flow(payer("coroutine"), do_nothing)
+        task = asyncio.create_task(cp.arun({}, run_id="r"))
+        await asyncio.to_thread(until, far_shop.is_committing)
+        proxy.refuse()
+        proxy.cut()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert records
+        await asyncio.to_thread(until, lambda: not far_shop.is_committing())
+    assert far_shop.paid() == {("r", "step 0"): 1}
+    assert (far_shop.header().status, far_shop.header().position) == ("running", 1)
 
 
 async def test_cancelled_while_nobody_can_tell(far_own_shop: Shop, own_proxy: TcpProxy) -> None:

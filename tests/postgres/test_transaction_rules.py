@@ -6,6 +6,7 @@ import asyncio
 import multiprocessing
 import os
 import threading
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -103,6 +104,23 @@ def test_settings_of_the_step(shop: Shop) -> None:
         pay(state)
 
     shop.flow(step).run({}, run_id="r")
+    assert shop.paid() == {("r", "step 0"): 1}
+
+
+def test_time_limit_of_the_step(shop: Shop) -> None:
+    """A limit that a step sets for its statements is none for those of the library."""
+    locker = psycopg.connect(shop.server.url(shop.database))
+    unlock = threading.Timer(1.0, locker.rollback)
+
+    def step(state: State) -> None:
+        pay(state)
+        current_step().connection().execute("SET statement_timeout = '200ms'")
+        locker.execute("SELECT FROM aiocheckpoint.runs WHERE run_id = 'r' FOR UPDATE")
+        unlock.start()
+
+    with closing(locker):
+        shop.flow(step, patience=5.0).run({}, run_id="r")
+        unlock.join()
     assert shop.paid() == {("r", "step 0"): 1}
 
 

@@ -108,9 +108,13 @@ class Shop:
 
     def slow_commits(self, seconds: float) -> None:
         """Let each payment take so long in its commit."""
+        self.delay_commits(f"pg_sleep({seconds})")
+
+    def delay_commits(self, call: str) -> None:
+        """Let each payment call a function of the server in its commit."""
         self.sql(
             "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS "
-            f"'BEGIN PERFORM pg_sleep({seconds}); RETURN NULL; END'"
+            f"'BEGIN PERFORM {call}; RETURN NULL; END'"
         )
         self.sql(
             "CREATE CONSTRAINT TRIGGER slow AFTER INSERT ON payments DEFERRABLE INITIALLY DEFERRED "
