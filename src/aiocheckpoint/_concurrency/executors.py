@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
     from contextlib import AbstractContextManager
 
+    from aiocheckpoint._concurrency.call_pools import CallPool, PoolCall
     from aiocheckpoint._concurrency.callables import UserFunction
     from aiocheckpoint._concurrency.daemon_threads import DaemonThreads
-    from aiocheckpoint._concurrency.executor_pools import CallPool, PoolCall
     from aiocheckpoint._concurrency.step_threads import StepThreads
 
 __all__ = [

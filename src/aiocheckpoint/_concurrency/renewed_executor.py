@@ -86,6 +86,11 @@ class RenewedExecutor:
     ) -> Future[Any]:
         """Submit a call to an executor.
 
+        Args:
+            executor: What `take` or `made` has given.
+            function: The function to call there.
+            argument: Its argument.
+
         Raises:
             ExecutorError: It takes no calls any more, or gives no futures.
             BaseException: The executor raised it, as a broken one does.

@@ -32,6 +32,13 @@ async def take_state(
 ) -> None:
     """Put the state that has come back into the dict of the run.
 
+    Args:
+        context: The run.
+        step: The step.
+        answer: The answer, of which no part broke.
+        progress: The position in the step, which gets the part that broke here.
+        state: The dict of the run.
+
     Raises:
         UnserializableStateError: It cannot be loaded here.
     """

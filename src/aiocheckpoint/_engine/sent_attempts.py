@@ -8,7 +8,7 @@ from concurrent.futures import BrokenExecutor
 from typing import TYPE_CHECKING, Any, cast
 
 from aiocheckpoint._concurrency.call_errors import CallRefusedError, PartTimeoutError
-from aiocheckpoint._concurrency.executor_pools import PoolCall
+from aiocheckpoint._concurrency.call_pools import PoolCall
 from aiocheckpoint._concurrency.threads import LateCancellationError
 from aiocheckpoint._concurrency.worker_losses import is_loss
 from aiocheckpoint._engine.context import DrainedError

@@ -46,6 +46,13 @@ def check_executor(
 ) -> None:
     """Check an executor, if there is one, and the other options of its step.
 
+    Args:
+        executor: The argument of a user.
+        thread: Whether sync functions of the step may leave the event loop.
+        limiter: The limiter of the step, or None.
+        timeout: The most seconds of a part of the step, or None.
+        keep_data: Whether the flow stores `data`.
+
     Raises:
         InvalidTypeError: It is neither an executor nor callable.
         InvalidValueError: It is another word than "process".
@@ -53,17 +60,7 @@ def check_executor(
     """
     if executor is None:
         return
-    if isinstance(executor, str):
-        if executor != OWN_PROCESSES:
-            raise InvalidValueError(
-                f"executor={executor!r} is unknown. It is 'process', an executor of "
-                "concurrent.futures, or a function that makes one."
-            )
-    elif not may_be_executor(executor):
-        raise InvalidTypeError(
-            "executor= is 'process', an executor of concurrent.futures, or a function that makes "
-            f"one, not a {type(executor).__name__}."
-        )
+    _check_kind(executor)
     problem = None
     if not thread:
         problem = "thread=False keeps a step on the event loop"
@@ -75,6 +72,20 @@ def check_executor(
         problem = "timeout= cannot be kept, as nothing stops a call there, but with 'process'"
     if problem is not None:
         raise FlowDefinitionError(f"executor= executes a step elsewhere, and {problem}.")
+
+
+def _check_kind(executor: object) -> None:
+    if isinstance(executor, str):
+        if executor != OWN_PROCESSES:
+            raise InvalidValueError(
+                f"executor={executor!r} is unknown. It is 'process', an executor of "
+                "concurrent.futures, or a function that makes one."
+            )
+    elif not may_be_executor(executor):
+        raise InvalidTypeError(
+            "executor= is 'process', an executor of concurrent.futures, or a function that makes "
+            f"one, not a {type(executor).__name__}."
+        )
 
 
 def executor_shown(executor: StepExecutor) -> str:

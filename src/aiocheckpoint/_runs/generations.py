@@ -102,6 +102,11 @@ class Generations:
     ) -> Future[Any]:
         """Submit a call.
 
+        Args:
+            generation: The executor.
+            function: The function to call there.
+            argument: Its argument.
+
         Raises:
             ExecutorError: The executor takes no calls.
             BaseException: The executor raised it.

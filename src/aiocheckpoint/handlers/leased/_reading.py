@@ -92,6 +92,15 @@ class ReadingStatements(ABC):
     def tally(
         self, flow: str | bytes, facts: tuple[CountBy, ...], where: RunFilter
     ) -> Counts | None:
-        """Count runs by facts of their columns. None where headers have to be counted."""
+        """Count runs by facts of their columns.
+
+        Args:
+            flow: The flow as the store has it.
+            facts: The facts to count by. Empty for the number of all alone.
+            where: Which runs.
+
+        Returns:
+            The number of runs for each combination of facts. None where headers have to be counted.
+        """
         del flow, facts, where
         return None
