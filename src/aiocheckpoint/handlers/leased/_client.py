@@ -89,7 +89,7 @@ class StoreClient:
         return pending
 
     def _result_kind(self, request: object) -> type[PendingResult[Any]]:
-        """Choose the result for a request. A store on this machine gives none back."""
+        """Choose the class of a result. A request to a store on this machine is never withdrawn."""
         del request
         return PendingResult
 
