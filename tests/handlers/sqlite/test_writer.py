@@ -101,8 +101,8 @@ def test_asked_while_it_is_stopped() -> None:
     first: PendingResult[Any] = PendingResult("first", None)
     writer.put(first)
     first.wait()
-    queue: Any = Overtaken(writer, writer._work._queue)  # noqa: SLF001
-    writer._work._queue = queue  # noqa: SLF001
+    queue: Any = Overtaken(writer, writer._requests._queue)  # noqa: SLF001
+    writer._requests._queue = queue  # noqa: SLF001
     second: PendingResult[Any] = PendingResult("second", None)
     writer.put(second)
     assert wait_for(second)
@@ -140,9 +140,9 @@ def test_stopped_and_asked_at_random(seed: int) -> None:
         job.request for job in jobs
     )
     deadline = time.monotonic() + PATIENCE
-    while writer._work._living and time.monotonic() < deadline:  # noqa: SLF001
+    while writer._requests._living and time.monotonic() < deadline:  # noqa: SLF001
         time.sleep(0.001)
-    assert writer._work._living == {}  # noqa: SLF001
+    assert writer._requests._living == {}  # noqa: SLF001
 
 
 def test_stopped_and_asked_again() -> None:

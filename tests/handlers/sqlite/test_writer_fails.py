@@ -147,7 +147,7 @@ def test_request_between_queue_and_group(tmp_path: Path) -> None:
     cp = make_flow(tmp_path / "runs.db")
     with closing(cp.handler):
         cp.run({}, run_id="before")
-        work = cp.handler._client._writer._work  # noqa: SLF001
+        work = cp.handler._client._writer._requests  # noqa: SLF001
         work._group = ForgetfulList()  # noqa: SLF001
         with pytest.raises(StorageError) as info:
             cp.run({}, run_id="r")
@@ -174,7 +174,7 @@ def test_thread_that_ends_beside_its_own_handler(
     cp = make_flow(tmp_path / "runs.db")
     with closing(cp.handler):
         cp.run({}, run_id="before")
-        work = cp.handler._client._writer._work  # noqa: SLF001
+        work = cp.handler._client._writer._requests  # noqa: SLF001
         fail_in("apply", monkeypatch, cp.handler)
         monkeypatch.setattr(work, "_fail_patiently", Once(work._fail_patiently))  # noqa: SLF001
         with pytest.raises(StorageError):

@@ -52,7 +52,7 @@ class AsyncProcessor(Protocol):
         """Start over in a forked child, which has no loop."""
 
 
-class LoopWriter(RequestWriter["_LoopWork"]):
+class LoopWriter(RequestWriter["_LoopQueue"]):
     """A `RequestWriter` that carries out each request by itself, as a coroutine.
 
     Args:
@@ -60,10 +60,10 @@ class LoopWriter(RequestWriter["_LoopWork"]):
     """
 
     def __init__(self, processor: AsyncProcessor) -> None:
-        super().__init__(processor, partial(_LoopWork, processor))
+        super().__init__(processor, partial(_LoopQueue, processor))
 
 
-class _LoopWork:
+class _LoopQueue:
     """The queue and the thread. See `RequestQueue`.
 
     Args:
@@ -157,10 +157,13 @@ class _LoopThread(threading.Thread):
     """The thread and its loop."""
 
     def __init__(
-        self, processor: AsyncProcessor, queue: SimpleQueue[PendingResult[Any]], work: _LoopWork
+        self,
+        processor: AsyncProcessor,
+        queue: SimpleQueue[PendingResult[Any]],
+        requests: _LoopQueue,
     ) -> None:
         super().__init__(name=_NAME, daemon=True)
-        self._processor, self._queue, self._work = processor, queue, work
+        self._processor, self._queue, self._requests = processor, queue, requests
         self._loop: _Loop | None = None
         self._is_over = self._is_woken = False
         self._wanted = asyncio.Event()
@@ -228,7 +231,7 @@ class _LoopThread(threading.Thread):
         while self._tasks:
             await asyncio.wait(self._tasks)
         if not (pending.request.if_unused and self._processor.is_in_use):
-            self._work.is_used = False
+            self._requests.is_used = False
             try:
                 await self._processor.close()
             except BaseException as error:  # noqa: BLE001 - the caller waits
@@ -248,6 +251,6 @@ class _LoopThread(threading.Thread):
         # First the note, then a last look: `put` does the reverse.
         self._is_over = True
         if self._queue.empty():
-            self._work.forget(self)
+            self._requests.forget(self)
         else:
             self._is_over = False

@@ -86,7 +86,7 @@ class Processor(Protocol):
         """Start over in a forked child, which has no writer thread."""
 
 
-class Writer(RequestWriter["_Work"]):
+class Writer(RequestWriter["_GroupQueue"]):
     """A `RequestWriter` that carries out requests together.
 
     Args:
@@ -94,7 +94,7 @@ class Writer(RequestWriter["_Work"]):
     """
 
     def __init__(self, processor: Processor) -> None:
-        super().__init__(processor, partial(_Work, processor))
+        super().__init__(processor, partial(_GroupQueue, processor))
 
     def pause(self, seconds: float) -> SimpleQueue[None] | None:
         """Let the thread disconnect, and do nothing until the queue given back gets an item.
@@ -105,12 +105,12 @@ class Writer(RequestWriter["_Work"]):
         Returns:
             The queue. None if there is no thread, or the time was too short.
         """
-        if not self._work.is_used or is_writer():
+        if not self._requests.is_used or is_writer():
             return None
         resume: SimpleQueue[None] = SimpleQueue()
         pending: PendingResult[None] = PendingResult(_Pause(resume), None)
         with suppress(RuntimeError):
-            self._work.put(pending)
+            self._requests.put(pending)
             if pending.wait_at_most(seconds):
                 return resume
             resume.put(None)
@@ -126,7 +126,7 @@ class _Pause(NamedTuple):
 _CONTROLS = frozenset[type]({Close, _Pause})
 
 
-class _Work:
+class _GroupQueue:
     """The queue and the thread. See `RequestQueue`.
 
     Args:

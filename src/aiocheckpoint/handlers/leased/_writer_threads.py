@@ -72,7 +72,7 @@ class RequestWriter(Generic[_Queue]):
     def __init__(self, processor: _StartsOver, make_queue: Callable[[], _Queue]) -> None:
         self._processor = processor
         self._make_queue = make_queue
-        self._work = make_queue()
+        self._requests = make_queue()
         _all.add(self)
 
     def put(self, pending: PendingResult[Any]) -> None:
@@ -81,7 +81,7 @@ class RequestWriter(Generic[_Queue]):
         Raises:
             RuntimeError: No thread can be started. The request will not be done.
         """
-        self._work.put(pending)
+        self._requests.put(pending)
 
     def stop(self, *, wait: bool, if_unused: bool = False) -> None:
         """Let the thread close and end, after the requests queued so far.
@@ -90,23 +90,23 @@ class RequestWriter(Generic[_Queue]):
             wait: Whether to wait for that.
             if_unused: Whether it goes on if the processor is in use then.
         """
-        work = self._work
-        if not work.is_used:
+        requests = self._requests
+        if not requests.is_used:
             return
         pending: PendingResult[None] = PendingResult(Close(if_unused), None)
         pending_closes.add(pending)
         try:
-            work.put(pending)
+            requests.put(pending)
         except RuntimeError:  # At the end of the interpreter, which ends the thread as well.
             pending_closes.discard(pending)
             return
-        if wait and not work.is_here():
+        if wait and not requests.is_here():
             with suppress(CheckpointError):
                 pending.wait()
 
     def reset_after_fork(self) -> None:
         """Start over in a forked child."""
-        self._work = self._make_queue()
+        self._requests = self._make_queue()
         self._processor.reset_after_fork()
 
 
