@@ -130,19 +130,25 @@ def paged(handler: StateHandler, query: Query, size: int) -> list[Header]:
     return found
 
 
-@settings(
-    max_examples=8,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-    phases=[Phase.explicit, Phase.reuse, Phase.generate],
-)
-@given(
+def examples(most: int) -> settings:
+    """Settings for a test on a store."""
+    return settings(
+        max_examples=most,
+        deadline=None,
+        suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+        phases=[Phase.explicit, Phase.reuse, Phase.generate],
+    )
+
+
+given_runs = given(
     runs=st.dictionaries(st.sampled_from(IDS), facts(), min_size=4, max_size=16),
     held=st.booleans(),
     asked=st.lists(queries, min_size=5, max_size=5),
     size=st.integers(1, 4),
 )
-def test_lists_are_what_the_filter_chooses(
+
+
+def check_lists(
     handler: StateHandler,
     runs: dict[str | None, dict[str, Any]],
     held: bool,  # noqa: FBT001
@@ -167,6 +173,9 @@ def test_lists_are_what_the_filter_chooses(
             assert Counter(handler.count(by, query.where)) == Counter(counts)
             assert handler.count(where=query.where) == len(chosen)
     close(handler)
+
+
+test_lists_are_what_the_filter_chooses = examples(8)(given_runs(check_lists))
 
 
 BY: tuple[tuple[CountBy, ...], ...] = (

@@ -175,25 +175,43 @@ FIRST_FAULTS = [
     for fault in Fault
     if "timeout" not in fault.value
 ]
-"""The proof of a bucket is a race, which takes the server of the tests some seconds each time."""
+
+
+def in_folder(folder: str) -> Callable[[Seen], bool]:
+    """Give the condition that a fault may happen to a request: it is for an object of a folder."""
+    return lambda seen: seen.key.startswith(folder)
+
+
+async def strike_first(proxy: ObjectProxy, url: str, fault: Fault) -> int:
+    """Use a new folder for each request of a first use, and let the fault happen to that request.
+
+    The proof is a race, for which the server of the tests takes a second. So all go on at once.
+
+    Returns:
+        To how many requests it has happened.
+    """
+    trails = [
+        Trails(CheckpointFlow(url.replace("/work?", f"/{number}?"), name="f", patience=5.0))
+        for number in range(1, MOST)
+    ]
+    rules = [
+        proxy.inject(fault, in_folder(f"{number}/"), number=number, seconds=0.3)
+        for number in range(1, MOST)
+    ]
+    ends = await asyncio.gather(*(one.fresh("x") for one in trails), return_exceptions=True)
+    happened = [rule.happened for rule in rules]
+    proxy.rules = []
+    for one, end in zip(trails, ends, strict=True):
+        if isinstance(end, BaseException):
+            assert isinstance(end, CheckpointError), end
+            await one.go_on("x")
+        one.check("x", end)
+        one.cp.handler.close()
+    assert not happened[-1]
+    return sum(happened)
 
 
 @pytest.mark.parametrize("fault", FIRST_FAULTS, ids=lambda fault: fault.value)
 def test_first_use(fault: Fault, proxy: ObjectProxy, proxy_url: str) -> None:
     """Whatever happens to a request of the first use of a bucket, the run can end."""
-    for number in range(1, MOST):
-        url = proxy_url.replace("/work?", f"/{number}?")
-        trails = Trails(CheckpointFlow(url, name="f", patience=5.0))
-        rule = proxy.inject(fault, number=number, seconds=0.3)
-        try:
-            asyncio.run(trails.fresh("x"))
-        except CheckpointError as error:
-            asyncio.run(trails.go_on("x"))
-            trails.check("x", error)
-        else:
-            trails.check("x", None)
-        trails.cp.handler.close()
-        if not rule.happened:
-            break
-        proxy.rules = []
-    assert number > 5
+    assert asyncio.run(strike_first(proxy, proxy_url, fault)) > 5

@@ -9,6 +9,8 @@ from conformance_checks import CHECKS, LONG
 from faulty_objects import ObjectFaults, maker
 from object_proxy import object_proxy
 
+from aiocheckpoint.testing import _checks_outages
+
 if TYPE_CHECKING:
     from object_server import ObjectServer
 
@@ -54,8 +56,12 @@ def test_out_of_reach(
             assert all(rule.happened for rule in proxy.rules)
 
 
-def test_crash(own_objects: ObjectServer, object_keys: None) -> None:
+@pytest.mark.parametrize("crashes", [1, pytest.param(3, marks=pytest.mark.torture)])
+def test_crash(
+    crashes: int, own_objects: ObjectServer, object_keys: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It passes where the server is killed."""
+    monkeypatch.setattr(_checks_outages, "_CRASHES", crashes)
     bucket = own_objects.create_bucket()
     run(CHECKS["crash"], ObjectFaults(own_objects, bucket), own_objects.url(bucket, "work"))
 

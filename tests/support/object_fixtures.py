@@ -51,7 +51,7 @@ def format_object(objects: ObjectServer) -> bytes:
 def bucket(objects: ObjectServer, format_object: bytes) -> str:
     """Give the name of a bucket on the server of all tests. Its folder "work" is proved."""
     name = objects.create_bucket()
-    obstore.put(objects.store(name), "work/format", format_object)
+    put_format(objects, name, format_object)
     return name
 
 
@@ -78,6 +78,11 @@ def proxy_url(objects: ObjectServer, bucket: str, proxy: ObjectProxy) -> str:
 def object_keys(monkeypatch: pytest.MonkeyPatch) -> None:
     """Put the credentials of the administrator into the environment, and nothing else of AWS."""
     set_keys(monkeypatch)
+
+
+def put_format(objects: ObjectServer, bucket: str, format_object: bytes) -> None:
+    """Let the folder "work" of a bucket count as proved."""
+    obstore.put(objects.store(bucket), "work/format", format_object)
 
 
 def set_keys(patch: pytest.MonkeyPatch) -> None:

@@ -17,12 +17,12 @@ from aiocheckpoint._logging import RunPlace, log_left_out
 from aiocheckpoint.errors import CheckpointError, CorruptSnapshotError
 from aiocheckpoint.handlers.leased._rows import RunRow
 from aiocheckpoint.handlers.objects._errors import ConditionError
-from aiocheckpoint.handlers.objects._names import IndexName, stored_id
+from aiocheckpoint.handlers.objects._names import NO_RUN, IndexName, bytes_of, stored_id
 from aiocheckpoint.handlers.objects._owners_view import owned_row
 from aiocheckpoint.handlers.objects._reading import read_run
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Sequence
+    from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 
     from aiocheckpoint.handlers._query import Query
     from aiocheckpoint.handlers.objects._bucket import Bucket, Listed
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 __all__ = ["RunLister", "count_statuses"]
 
 _KINDS = "open", "done"
-_LEAST_READ, _MOST_READ = 50, 500
-"""Runs that are read at once."""
+_LEAST_MORE, _MOST_READ = 50, 500
+"""Runs that are read at once: as many as are asked for, and then more, as some had other names."""
 _OLD = timedelta(days=1)
 """A name of a run that is not there may be that of a run that is about to be there."""
 
@@ -97,7 +97,7 @@ class RunLister:
         names = self._due_names() if self._query.due_before is not None else self._newest_names()
         rows: list[RunRow] = []
         limit = self._query.limit
-        async for some in names:
+        async for some in self._batches(names):
             rows += await self._read(some)
             if limit is not None and len(rows) >= limit:
                 break
@@ -105,8 +105,7 @@ class RunLister:
         return rows[:limit]
 
     def _key(self, row: RunRow) -> tuple[float, float, bytes]:
-        run_id = row.run_id if isinstance(row.run_id, bytes) else row.run_id.encode()
-        return row.due or 0.0, row.started_at, run_id
+        return row.due or 0.0, row.started_at, bytes_of(row.run_id)
 
     async def _read(self, names: Sequence[_Name]) -> list[RunRow]:
         """Read runs by their names, side by side, and each once."""
@@ -181,9 +180,12 @@ class RunLister:
         return mine > last if self._query.due_before is not None else mine < last
 
     async def _due_names(self) -> AsyncIterator[list[_Name]]:
-        """Give the names of runs that may be due, the one that waits longest first."""
+        """Give the names of runs that may be due, the one that waits longest first.
+
+        Each list has those of one time.
+        """
         before = self._query.due_before or 0.0
-        found: list[tuple[float, float, _Name]] = []
+        found: dict[tuple[float, float], list[_Name]] = {}
         async for page in self._bucket.pages(f"{self._folder}/open"):
             for name in self._noted("open", page):
                 facts = name.facts
@@ -191,24 +193,50 @@ class RunLister:
                 if due <= before and self._may_be_chosen(facts):
                     key = due or facts.started_at
                     if self._after is None or key >= (self._after.due or 0.0):
-                        found.append((key, facts.started_at, name))
-        found.sort(key=lambda one: one[:2])
-        size = self._page
-        for begin in range(0, len(found), size):
-            yield [name for _, _, name in found[begin : begin + size]]
+                        found.setdefault((key, facts.started_at), []).append(name)
+        for _, group in sorted(found.items()):
+            yield group
 
     async def _newest_names(self) -> AsyncIterator[list[_Name]]:
-        """Give the names of runs, the newest first. Runs of one moment are together."""
+        """Give the names of runs, the newest first. Each list has those of one time."""
         behind = "" if self._after is None else IndexName.begin_of(self._after.started_at)
         pages = [self._kind(kind, behind) for kind in self._kinds()]
-        some: list[_Name] = []
+        group: list[_Name] = []
         async for name in _merged(pages):
-            if not self._may_be_chosen(name.facts):
+            if not self._may_be_chosen(name.facts) or self._was_listed(name):
                 continue
-            if len(some) >= self._page and name.facts.started_at != some[-1].facts.started_at:
-                yield some
-                some = []
-            some.append(name)
+            if group and name.facts.started_at != group[-1].facts.started_at:
+                yield group
+                group = []
+            group.append(name)
+        if group:
+            yield group
+
+    def _was_listed(self, name: _Name) -> bool:
+        """Whether a run is in an earlier page of the newest runs, by its name."""
+        last = self._after
+        if last is None or name.facts.started_at != last.started_at or _is_hashed(name):
+            return False
+        return _id_of(name) >= bytes_of(last.run_id)
+
+    async def _batches(self, groups: AsyncIterator[list[_Name]]) -> AsyncIterator[list[_Name]]:
+        """Cut names into parts whose runs are read at once. A run is in one part.
+
+        Runs of one time are in the order of their ids. Where a name has a digest of an id, these
+        runs are read at once, as the order is known then.
+        """
+        sizes = self._sizes()
+        size, some, runs = next(sizes), list[_Name](), set[str]()
+        async for group in groups:
+            group.sort(key=_id_of, reverse=self._query.due_before is None)
+            is_ordered = not any(map(_is_hashed, group))
+            for number, name in enumerate(group):
+                may_end = name.facts.run not in runs and (is_ordered or not number)
+                if len(runs) >= size and may_end:
+                    yield some
+                    size, some, runs = next(sizes), [], set()
+                some.append(name)
+                runs.add(name.facts.run)
         if some:
             yield some
 
@@ -239,10 +267,15 @@ class RunLister:
         known = self._owners.get(facts.owner)
         return known is None or known.is_gone
 
-    @property
-    def _page(self) -> int:
+    def _sizes(self) -> Iterator[int]:
+        """Give how many runs are read at once, time after time."""
         limit = self._query.limit
-        return _MOST_READ if limit is None else min(max(limit, _LEAST_READ), _MOST_READ)
+        size = _MOST_READ if limit is None else min(max(limit, 1), _MOST_READ)
+        if self._query.due_before is not None and self._after is not None:
+            size += 1  # The last run of the page before is among them.
+        while True:
+            yield size
+            size = min(max(2 * size, _LEAST_MORE), _MOST_READ)
 
 
 async def count_statuses(bucket: Bucket, keys: Keys, flow: str | bytes) -> Counter[str]:
@@ -263,6 +296,15 @@ async def count_statuses(bucket: Bucket, keys: Keys, flow: str | bytes) -> Count
         status = None if read is None else read[0].head.status
         statuses[run] = [] if status is None else [status]
     return Counter(found[0] for found in statuses.values() if found)
+
+
+def _is_hashed(name: _Name) -> bool:
+    return name.facts.run[0] == NO_RUN and name.facts.run != NO_RUN
+
+
+def _id_of(name: _Name) -> bytes:
+    """The run id of a name, empty where the name has a digest of it."""
+    return stored_id(name.facts.run, "")
 
 
 def _names(kind: str, page: Iterable[Listed]) -> list[_Name]:

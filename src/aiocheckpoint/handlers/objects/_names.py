@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = [
     "FORMAT",
     "NOBODY",
+    "NO_RUN",
     "IndexName",
     "Keys",
     "bytes_of",
@@ -29,7 +30,8 @@ __all__ = [
 FORMAT = "format"
 _LONGEST = 200
 _DIGEST_BYTES = 24
-_NO_RUN = "@"
+NO_RUN = "@"
+"""In the place of a run id that is None, and before the digest of a long one."""
 NOBODY = "0" * 16
 """In the place of an owner."""
 _MOST = (1 << 64) - 1
@@ -53,23 +55,23 @@ def key_part(stored: bytes) -> str:
     No two are one, and none is a path: "." and "/" at the begin are escaped.
     """
     if not stored:
-        return _NO_RUN
+        return NO_RUN
     quoted = quote_from_bytes(stored, safe="")
     if quoted[0] == ".":
         quoted = f"%2E{quoted[1:]}"
     if len(quoted) <= _LONGEST:
         return quoted
-    return f"{_NO_RUN}{blake2b(stored, digest_size=_DIGEST_BYTES).hexdigest()}"
+    return f"{NO_RUN}{blake2b(stored, digest_size=_DIGEST_BYTES).hexdigest()}"
 
 
 def hashed_id(stored: bytes) -> str:
     """Give a run id as hexadecimal digits, if its part of a key is a digest. Else nothing."""
-    return stored.hex() if stored and key_part(stored)[0] == _NO_RUN else ""
+    return stored.hex() if stored and key_part(stored)[0] == NO_RUN else ""
 
 
 def stored_id(part: str, hashed: str) -> bytes:
     """Give the run id of a part of a key, and of the digits that `hashed_id` has given."""
-    if part[0] == _NO_RUN:
+    if part[0] == NO_RUN:
         return bytes.fromhex(hashed)
     return unquote_to_bytes(part)
 
