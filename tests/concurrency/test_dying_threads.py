@@ -17,11 +17,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from locations import program
+from plain_loops import until
 
 from aiocheckpoint import NoThreadError
 from aiocheckpoint._concurrency.daemon_threads import DaemonThreads
 from aiocheckpoint._concurrency.threads import run_in_thread, run_shielded_in_thread
 from aiocheckpoint._concurrency.work_items import WorkItem
+from aiocheckpoint._concurrency.workers import _Start
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator
@@ -213,6 +215,38 @@ async def test_result_that_is_not_delivered_at_once(monkeypatch: pytest.MonkeyPa
     async with asyncio.timeout(PATIENCE):
         assert await run_in_thread(threads, int, "7") == 7
     assert len(tries) == 3
+
+
+@pytest.mark.parametrize("is_delivered", [True, False])
+async def test_end_before_its_starter_goes_on(
+    monkeypatch: pytest.MonkeyPatch, *, is_delivered: bool
+) -> None:
+    """A thread may end by an error before the one that starts it has a core again."""
+    threads, loop, tries = DaemonThreads("dying", 1), asyncio.get_running_loop(), list[object]()
+    wake, wait = loop.call_soon_threadsafe, _Start.wait
+
+    def fail_once(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
+        tries.append(args)
+        if len(tries) == 1:
+            raise MemoryError
+        return wake(*args, **kwargs)
+
+    def wait_for_the_end(start: _Start, timeout: float | None = None) -> bool:
+        until(lambda: start.is_set() and not start._worker.is_alive())  # noqa: SLF001
+        return wait(start, timeout)
+
+    monkeypatch.setattr(_Start, "wait", wait_for_the_end)
+    if is_delivered:
+        monkeypatch.setattr(loop, "call_soon_threadsafe", fail_once)
+    else:
+        monkeypatch.setattr(WorkItem, "call", fail_once)
+    async with asyncio.timeout(PATIENCE):
+        made = run_in_thread(threads, int, "7")
+        if is_delivered:
+            assert await made == 7
+        else:
+            with pytest.raises(NoThreadError):
+                await made
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="asks the system for its address space")

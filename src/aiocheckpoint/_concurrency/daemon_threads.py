@@ -260,7 +260,10 @@ class DaemonThreads(Executor):
         return True
 
     def _end(self, worker: Worker) -> None:
-        """Fail all who wait if a thread has ended by an exception. Called in that thread."""
+        """Fail all who wait if a thread has ended by an exception.
+
+        Called at its end in that thread, or in the one that has started it and goes on later.
+        """
         if worker.orderly:
             return
         failing: list[WorkItem[Any] | None] = []
@@ -270,18 +273,23 @@ class DaemonThreads(Executor):
                 self._living.pop(worker.life, None)
                 self.calls_ended += 1
                 failing = failing or [worker.item, *self._unfinished]
-                self._fail(failing, f"the thread of a call has ended. {_REMEDY}", worker.error)
+                reason = f"the thread of a call has ended. {_REMEDY}"
+                self._fail(failing, reason, worker.error, worker.ident)
                 worker.item = worker.error = None  # The traceback holds the frames of the thread.
                 return
             time.sleep(_PAUSE_SECONDS)
 
     def _fail(
-        self, items: list[WorkItem[Any] | None], reason: str, cause: BaseException | None
+        self,
+        items: list[WorkItem[Any] | None],
+        reason: str,
+        cause: BaseException | None,
+        ended: int | None = None,
     ) -> None:
         for item in items:
             error = NoThreadError(reason)
             error.__cause__ = cause
-            if item is not None and item.fail(error):
+            if item is not None and item.fail(error, ended):
                 self._unfinished.discard(item)
 
 

@@ -97,15 +97,19 @@ class WorkItem(PendingResult[_Result]):
             self._running_lock.release()
             del self  # The traceback of the exception holds this frame.
 
-    def fail(self, error: BaseException) -> bool:
-        """End the item in place of a thread that ends. `drop` tells whether it was never called.
+    def fail(self, error: BaseException, ended: int | None = None) -> bool:
+        """End the item in place of a thread that has ended. `drop` tells if it was never called.
 
         May be called again after an exception.
+
+        Args:
+            error: What the caller gets, unless the call has a result.
+            ended: The ident of the thread, None where none was started.
 
         Returns:
             Whether the item is over. False if another thread runs it.
         """
-        if self._claim.setdefault(None, _CALLER) not in {_CALLER, get_ident()}:
+        if self._claim.setdefault(None, _CALLER) not in {_CALLER, ended}:
             return False
         if self._running_lock.locked():
             self.error = error

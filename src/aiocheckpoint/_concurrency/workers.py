@@ -48,7 +48,8 @@ class Worker(threading.Thread):
         queue: The queue.
         work: Its work.
         living: The living threads of the queue. The end of this one removes its `life`.
-        on_end: Called in the thread at its end, if it has begun.
+        on_end: Called at its end, if it has begun. In the thread, or in the one that has started it
+            where that one goes on only behind the end.
 
     Attributes:
         life: A weak reference that is dead when the thread has ended.
