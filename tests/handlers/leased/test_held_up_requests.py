@@ -181,6 +181,26 @@ def test_end_of_patience_with_a_lock(server: MemoryServer, process: LeasedProces
     assert len(process.session.held_tokens) == 1
 
 
+def test_claim_that_nobody_wants_beside_a_lock(
+    server: MemoryServer, process: LeasedProcess
+) -> None:
+    """A claim whose caller has gone is released, though another request is held up."""
+    lease, unwanted = begin(process, "x"), lease_of("y")
+    claim = process.claim(unwanted, process.snapshot(unwanted, "running", 0))
+    unwanted.released = True
+    server.locked.add(key_of("x"))
+    again = process.processor.apply([process.save(lease, "running", 1), claim])
+    assert outcome_of(claim) == "claimed"
+    while again is not None:
+        server.clock.sleep(again.seconds)
+        again = process.processor.apply(again.requests)
+    due = process.processor.idle_timeout()
+    assert due is not None
+    server.clock.sleep(due + 0.001)
+    process.processor.on_idle()
+    assert [row.owner for row in server.tables.runs.values() if row.key == key_of("y")] == [None]
+
+
 def test_release_is_done_while_nothing_else_is(
     server: MemoryServer, process: LeasedProcess
 ) -> None:

@@ -18,14 +18,8 @@ if TYPE_CHECKING:
 
 SCHEDULES = 1_000
 MANY = 1_000_000
+LONG = [pytest.mark.torture, pytest.mark.timeout(600)]
 FOUND_SOON = ("no fence", "the fence is not asked")
-FOUND_LATER = (
-    "a lost answer is a failure",
-    "a repeated claim counts twice",
-    "a release that failed is forgotten",
-    "a lease that nobody wants is kept",
-    "late steps replace newer ones",
-)
 
 
 def check(seeds: range) -> Counts:
@@ -69,7 +63,7 @@ def _trace(seed: int, hashes: str) -> str:
 
 @pytest.mark.parametrize(
     "name",
-    [*FOUND_SOON, *(pytest.param(name, marks=pytest.mark.torture) for name in FOUND_LATER)],
+    [name if name in FOUND_SOON else pytest.param(name, marks=LONG) for name in MUTANTS],
 )
 def test_a_broken_rule_is_found(name: str, tmp_path: Path) -> None:
     """The schedules find a library that breaks a rule: one of the promises is broken by it."""

@@ -140,10 +140,17 @@ class LeasedProcessor(ABC, Generic[AnySession]):
 
     def _release_early(self) -> None:
         """Release the leases whose callers had gone before their claims were committed."""
-        if self._session is not None and self._session.released_early:
-            self._session.pending_releases += self._session.released_early
-            self._session.released_early.clear()
+        if self._keep_early_releases():
             self._call_or_fail([], self._write)
+
+    def _keep_early_releases(self) -> bool:
+        """Let the next transaction release these leases. Whether there are any."""
+        session = self._session
+        if session is None or not session.released_early:
+            return False
+        session.pending_releases += session.released_early
+        session.released_early.clear()
+        return True
 
     def _call_or_fail(
         self,

@@ -77,7 +77,9 @@ class StoreProcessor(LeasedProcessor[StoreSession]):
             left += held_up if is_out else self._try_held_up(held_up)
         if len(left) < len(group):
             self._patience.answers.count += 1
-        if not left:
+        if left:
+            self._keep_early_releases()
+        else:
             self._release_early()
         self._tell_news()
         return self._put_off(left)
