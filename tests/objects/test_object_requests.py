@@ -6,6 +6,7 @@ import asyncio
 import re
 import time
 from collections import Counter
+from datetime import timedelta
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -240,6 +241,15 @@ def deleted(costs: Costs) -> dict[str, int]:
     return costs.methods()
 
 
+def pruned(costs: Costs) -> dict[str, int]:
+    """Measure what it takes to delete each of many runs, apart from what is for all of them."""
+    count = 20
+    list(costs.cp.map([(f"run-{number}", {}) for number in range(count - 1)]))
+    costs.begin()
+    assert costs.cp.prune(older_than=timedelta()) == count
+    return {method: found // count for method, found in costs.methods().items() if found >= count}
+
+
 def kept(costs: Costs) -> dict[str, int]:
     """Measure what comes between two steps where a snapshot is kept, and one is too many."""
     costs.cp.run({}, run_id="x")
@@ -262,6 +272,7 @@ MEASURED = {
     "a count by status": counted,
     "a list": listed,
     "a run deleted": deleted,
+    "the same by `prune`, one of many": pruned,
 }
 """How the operations of the page are measured."""
 KEPT = "a step with `keep=` above 1"

@@ -19,6 +19,7 @@ from aiocheckpoint.handlers.leased._handler import PATIENCE_SECONDS, LeasedState
 from aiocheckpoint.handlers.leased._listing import stored_text
 from aiocheckpoint.handlers.objects._client import open_objects
 from aiocheckpoint.handlers.objects._display_reader import ObjectDisplayReader
+from aiocheckpoint.handlers.objects._pruning import Pruning
 from aiocheckpoint.handlers.objects._url import is_memory, parse_url, store_of
 
 if TYPE_CHECKING:
@@ -27,13 +28,17 @@ if TYPE_CHECKING:
 
     from aiocheckpoint._snapshot.signing import Secrets
     from aiocheckpoint.handlers._options import SnapshotOptions
+    from aiocheckpoint.handlers._query import Query
     from aiocheckpoint.handlers._retention import Keep
     from aiocheckpoint.handlers.leased._reading_client import ReadingClient
+    from aiocheckpoint.handlers.leased._rows import RunRow
     from aiocheckpoint.handlers.objects._store import ObjectStore
 
 __all__ = ["ObjectStateHandler"]
 
 _CONNECTIONS = 64
+_PRUNED = 250
+"""Runs that are deleted together."""
 
 
 class ObjectStateHandler(LeasedStateHandler):
@@ -120,6 +125,27 @@ class ObjectStateHandler(LeasedStateHandler):
 
     def _connect(self) -> ReadingClient:
         return open_objects(self._store, self.lease, self.patience, self.connections)
+
+    def _prune(self, query: Query, *, trusted: bool = False) -> int:
+        """Delete runs by a few requests for many, see `Pruning`."""
+        self._client.expire_dead()
+        unsigned, flow = trusted and self.codec.signer is None, self._flow_key
+        keys = [(flow, self._store.text(one.run_id or "")) for one in self.runs(query)]
+
+        def wants(row: RunRow) -> bool:
+            header = self._header_of(row, query)
+            return header is not None and not (unsigned and header.signed_by)
+
+        groups = (keys[begin : begin + _PRUNED] for begin in range(0, len(keys), _PRUNED))
+        return sum(self._prune_some(Pruning(some, wants)) for some in groups)
+
+    def _prune_some(self, pruning: Pruning) -> int:
+        try:
+            self._client.call(lambda statements: statements.prune(pruning))
+            return pruning.count
+        finally:
+            for release in pruning.left():
+                self._client.ask(release, None)
 
     def reader(self, secret: Secrets | None = None) -> ObjectDisplayReader:
         """Make the reader of the bucket for displays, which changes nothing of it."""

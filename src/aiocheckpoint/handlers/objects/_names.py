@@ -178,9 +178,13 @@ class Keys:
         """An index object of a run."""
         return f"{self.flow(key[0])}/{name}"
 
+    def all_kept(self, flow: str | bytes) -> str:
+        """All kept snapshots of a flow."""
+        return f"{self.flow(flow)}/kept"
+
     def kept(self, key: Key) -> str:
         """All kept snapshots of a run."""
-        return f"{self.flow(key[0])}/kept/{key_part(bytes_of(key[1]))}"
+        return f"{self.all_kept(key[0])}/{key_part(bytes_of(key[1]))}"
 
     def progress(self, key: Key) -> str:
         """The record of the progress of a run."""

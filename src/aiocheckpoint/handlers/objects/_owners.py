@@ -70,6 +70,7 @@ class Owners:
         self._watch = OwnerWatch(clock)
         self._known: dict[str, KnownOwner] = {}
         self._missing = set[str]()  # See `watch`.
+        self._unbroken_since = float("inf")
 
     @property
     def seconds_to_heartbeat(self) -> float:
@@ -84,6 +85,11 @@ class Owners:
         """
         async with self._beating:
             await self._beat()
+
+    def has_lived_since(self, begun_at: float) -> bool:
+        """Whether nobody can have taken this owner for gone since a time, by its own beats."""
+        silent = self._clock.monotonic() - self._beaten_at
+        return self._unbroken_since <= begun_at and silent < self._lease / 2
 
     async def be_seen(self) -> None:
         """Make sure that others see this owner alive, before something is taken in its name.
@@ -114,6 +120,15 @@ class Owners:
             )
         except ConditionError:
             await self._beat_anew(content)
+        self._note_beat(asked_at)
+
+    def _note_beat(self, asked_at: float) -> None:
+        """Note a heartbeat. Behind a gap, others may take this owner for gone for a while."""
+        answered_at = self._clock.monotonic()
+        if self._beaten_at == -float("inf"):
+            self._unbroken_since = asked_at
+        elif answered_at - self._beaten_at >= self._lease:
+            self._unbroken_since = answered_at + self._lease
         self._beaten_at = asked_at
 
     async def _beat_anew(self, content: bytes) -> None:
@@ -130,6 +145,7 @@ class Owners:
                 self._key, f"{self._key} is changed by another program. Run again."
             ) from None
         if found is None:
+            self._unbroken_since = self._clock.monotonic() + self._lease
             marks = [self._keys.owner(self._owner_id, mark) for mark in LOSSES]
             await self._bucket.delete(marks)
 

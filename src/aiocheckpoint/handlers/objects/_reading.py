@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from aiocheckpoint.handlers.objects._bucket import Bucket, Version
     from aiocheckpoint.handlers.objects._names import Keys
 
-__all__ = ["kept_of", "read_run"]
+__all__ = ["has_kept", "kept_of", "read_run"]
 
 
 async def read_run(
@@ -43,6 +43,11 @@ async def read_run(
         if isinstance(found, RunObject):
             return found, read.version
         most = found
+
+
+async def has_kept(bucket: Bucket, keys: Keys, flow: str | bytes) -> bool:
+    """Whether any run of a flow has kept snapshots."""
+    return bool(await anext(bucket.pages(keys.all_kept(flow)), []))
 
 
 async def kept_of(bucket: Bucket, keys: Keys, key: Key) -> list[tuple[int, int]]:

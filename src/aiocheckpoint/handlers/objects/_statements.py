@@ -17,9 +17,9 @@ from aiocheckpoint.handlers.objects._run_object import RunHead, encode_run
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from aiocheckpoint.handlers._query import Query
     from aiocheckpoint.handlers.leased._requests import Key, LeaseRecord
     from aiocheckpoint.handlers.leased._rows import QueuedColumns, QueuedRow
+    from aiocheckpoint.handlers.objects._pruning import Pruning
     from aiocheckpoint.handlers.objects._session import ObjectSession
 
 __all__ = ["ObjectStatements"]
@@ -42,9 +42,9 @@ class ObjectStatements:
             async with self._session.turn(lease.key):
                 await write_progress(self._session, lease, record)
 
-    def prune_rows(self, flow: str | bytes, query: Query, *, unsigned: bool) -> None:
-        """Delete nothing: runs are looked at one by one."""
-        del flow, query, unsigned
+    async def prune(self, pruning: Pruning) -> None:
+        """Delete some runs, see `Pruning`."""
+        await pruning.attempt(self._session)
 
     async def write_ending(self, key: Key, request: str) -> None:
         """See `WritingStatements`."""
