@@ -145,12 +145,13 @@ def test_asker_cut_off(objects: ObjectServer, bucket: str, bucket_url: str, log:
         assert asker.flow.read("x")["trail"] == KEPT
 
 
-def delete_owners(objects: ObjectServer, bucket: str) -> None:
-    """Delete the objects of all owners by hand."""
+def delete_owners(objects: ObjectServer, bucket: str) -> list[str]:
+    """Delete the objects of all owners by hand. Give their names."""
     store = objects.store(bucket)
     names = {item["path"] for page in obstore.list(store, "work/owners") for item in page}
     assert names
     obstore.delete(store, sorted(names))
+    return sorted(names)
 
 
 def test_owner_without_its_object(
@@ -173,15 +174,18 @@ def test_owner_without_its_object(
     assert asker.flow.read("x")["trail"] == KEPT
 
 
+@pytest.mark.parametrize("drains", [False, True])
 def test_killed_owner_without_its_object(
-    objects: ObjectServer, bucket: str, bucket_url: str, log: Path
+    objects: ObjectServer, bucket: str, bucket_url: str, log: Path, *, drains: bool
 ) -> None:
     """The runs of a killed owner whose object is deleted by hand are taken a lease later."""
     asker = Asker(make_taker(bucket_url, lease=LEASE))
     with shared_owner(bucket_url, log, "x", "y", lease=LEASE) as owner:
         asker.ask()
         owner.kill()
-        delete_owners(objects, bucket)
+        for name in delete_owners(objects, bucket):
+            if drains:  # A mark without an owner says nothing of its life.
+                obstore.put(objects.store(bucket), f"{name}.draining", b"")
         assert LEASE < asker.ask_until_found("x") < 5 * LEASE
         asker.ask_until_found("y")
     check_taken(asker, log)

@@ -144,7 +144,7 @@ class RunLister:
         owned = owned_row(head, self._owners)
         if self._query.unowned and owned.owner_id is not None:
             known = self._owners.get(owned.owner_id)
-            if known is not None and not known.is_gone:
+            if known is not None and not known.may_be_gone:
                 return None
         run_id, found = stored_id(run, head.run_id), read[0]
         return RunRow(run_id, head.started_at, found.footer, found.payload_length, owned, due)
@@ -265,7 +265,7 @@ class RunLister:
         if not self._query.unowned or facts.status != "running":
             return True
         known = self._owners.get(facts.owner)
-        return known is None or known.is_gone
+        return known is None or known.may_be_gone
 
     def _sizes(self) -> Iterator[int]:
         """Give how many runs are read at once, time after time."""

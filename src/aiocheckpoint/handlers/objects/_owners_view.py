@@ -65,6 +65,11 @@ class KnownOwner(NamedTuple):
         return self.loss is not None
 
     @property
+    def may_be_gone(self) -> bool:
+        """Whether a list shows its runs as free: a claim finds out whether they are."""
+        return self.seen is None or self.is_gone
+
+    @property
     def is_missing(self) -> bool:
         """Whether it has neither an object nor a mark that it is gone."""
         return self.seen is None and self.loss is None
@@ -161,7 +166,7 @@ def owned_row(head: RunHead, owners: dict[str, KnownOwner]) -> OwnedRow:
     if head.owner is None:
         return OwnedRow(None, None, head.start, head.lost)
     known = owners.get(head.owner)
-    if known is None or known.seen is None or known.is_gone:
+    if known is None or known.may_be_gone:
         loss = head.lost if known is None else known.loss or head.lost
         return OwnedRow(None, None, head.start, loss)
     return OwnedRow(head.owner, known.seen, head.start, head.lost)
