@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from free_ports import find_port
 from object_server import ADMIN, READER, WRONG
-from obstore.store import LocalStore, MemoryStore
+from obstore.store import LocalStore, MemoryStore, S3Store
 
-from aiocheckpoint import CheckpointFlow, open_handler
+from aiocheckpoint import CheckpointFlow, inspect, open_handler
 from aiocheckpoint.errors import (
     CheckpointError,
     InvalidTypeError,
@@ -174,7 +174,56 @@ REFUSED_URLS = {
     "s3:b/canary": "two slashes.*s3://BUCKET/PREFIX",
     "GS:canary": "two slashes.*gs://BUCKET/PREFIX",
     "s3://ann:canary@b/work": "(?i)user|password|credentials",
+    "s3://b/work?endpoint=canary:9000": "no scheme.*'https://'",
 }
+
+
+@pytest.mark.parametrize("name", ["AWS_ENDPOINT_URL", "AWS_ENDPOINT", "AWS_ENDPOINT_URL_S3"])
+def test_endpoint_of_the_environment(
+    name: str,
+    bucket: str,
+    objects: ObjectServer,
+    object_keys: None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A server without TLS is reached, as by one in the URL."""
+    monkeypatch.setenv(name, objects.endpoint)
+    with closing(open_handler(f"s3://{bucket}/work", name="f", patience=1.0)) as handler:
+        handler.write({"n": 1}, "a")
+        assert handler.read("a")["n"] == 1
+
+
+def test_endpoint_without_leave_for_http(objects: ObjectServer, bucket: str) -> None:
+    """A store of obstore that may not speak to a server without TLS is an error at once."""
+    keys = {"access_key_id": ADMIN.access, "secret_access_key": ADMIN.secret}
+    client = {"timeout": "5 seconds"}
+    store = S3Store(bucket, endpoint=objects.endpoint, client_options=client, **keys)  # type: ignore[arg-type]
+    begun = time.monotonic()
+    with (
+        closing(ObjectStateHandler(store, prefix="work")) as handler,
+        pytest.raises(StorageError, match="allow_http") as info,
+    ):
+        handler.write({"n": 1}, "a")
+    assert not isinstance(info.value, StoreUnreachableError)
+    assert time.monotonic() - begun < AT_ONCE
+
+
+def test_the_words_of_the_server(objects: ObjectServer, bucket: str, object_keys: None) -> None:
+    """An error has the code and the message of the answer, and not the beginning of its XML."""
+    url = objects.url(bucket, "work", access_key_id=ADMIN.access, secret_access_key="wrong")  # noqa: S106
+    with (
+        closing(open_handler(url, name="f")) as handler,
+        pytest.raises(StorageError, match="SignatureDoesNotMatch: The request") as info,
+    ):
+        handler.write({"n": 1}, "a")
+    assert "<" not in str(info.value)
+
+
+def test_an_empty_prefix(objects: ObjectServer, bucket: str, object_keys: None) -> None:
+    """Where nothing is stored, the words are those of a bucket, and of no file."""
+    with pytest.raises(StorageError, match="below this prefix") as info:
+        inspect(objects.url(bucket, "none"))
+    assert "file" not in str(info.value)
 
 
 @pytest.mark.parametrize("url", REFUSED_URLS)

@@ -25,6 +25,9 @@ _NO_CREDENTIALS = re.compile(
     r"https?://[^\s/]+/(?:latest/(?:api/token|meta-data/iam/)|computeMetadata/|metadata/identity/)"
 )
 """Without credentials, the services are asked that machines of a cloud have for them."""
+_NO_REQUEST = "HTTP error: builder error"
+"""No request can be made of the endpoint. obstore makes none of "http://" without leave."""
+_SAID = re.compile(r"<(Code|Message)>([^<]*)</\1>")
 _SOURCE = re.compile(r"\n\s*\n?Debug source:", re.DOTALL)
 _URL = re.compile(r"\(?https?://\S+")
 _LONGEST = 200
@@ -79,10 +82,20 @@ def _refusal(kind: str, text: str, problem: str) -> str | None:
             f"was refused: {problem}. Give this process credentials that may read, write, list and "
             "delete objects there, and run again."
         )
+    if _NO_REQUEST in text:
+        return (
+            "failed: no request can be made of the endpoint. One that begins with 'http://' needs "
+            "allow_http, as in '?allow_http=true'. Otherwise correct it, and run again."
+        )
     return f"failed: {problem}. Use another store." if kind in _INVALID else None
 
 
 def _problem(error: BaseException) -> str:
-    """The words of an exception in one line, without addresses, which may hold a signature."""
-    words = " ".join(_URL.sub("", _SOURCE.split(str(error))[0]).split())
+    """The words of an exception in one line, without addresses, which may hold a signature.
+
+    Those of an answer in XML are its code and its message, which would else be cut off.
+    """
+    text = _SOURCE.split(str(error))[0]
+    said = ": ".join(words for _, words in _SAID.findall(text)) or text
+    words = " ".join(_URL.sub("", said).split())
     return words[:_LONGEST].rstrip(" .:") or type(error).__name__

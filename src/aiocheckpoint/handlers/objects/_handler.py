@@ -159,6 +159,13 @@ class ObjectStateHandler(LeasedStateHandler):
         """
         return self._client.read(lambda reader: reader.is_used()) is True
 
+    def missing_words(self) -> str:
+        """Say which parts of the URL may be other ones."""
+        return (
+            "No run has been stored below this prefix. Is it the URL that the flow was given, with "
+            "the same endpoint?"
+        )
+
     def flow_names(self) -> tuple[str, ...]:
         """Names of the flows that have objects under the prefix.
 

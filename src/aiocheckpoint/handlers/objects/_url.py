@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -22,6 +23,11 @@ _NO_RETRIES: dict[str, Any] = {"max_retries": 0}
 """Requests are repeated here, where it is known what each means."""
 _CLIENT: dict[str, Any] = {"timeout": "1 hour", "connect_timeout": "5 seconds"}
 """The seconds of each request are counted here, by its size."""
+_ENDPOINTS = {
+    "s3": ("aws_endpoint_url_s3", "aws_endpoint_url", "aws_endpoint", "endpoint_url", "endpoint"),
+    "az": ("azure_storage_endpoint", "azure_endpoint", "endpoint"),
+}
+"""Names of the endpoint in the query. Those of a service are names in the environment, too."""
 _LONGEST_PREFIX = 300
 
 
@@ -39,8 +45,13 @@ def parse_url(url: str) -> ObjectStore:
             "'az://CONTAINER/PREFIX'. Credentials come from the environment."
         )
     config = dict(parse_qsl(parts.query, keep_blank_values=True))
+    endpoint = _endpoint(parts.scheme, config)
+    if endpoint and not endpoint.startswith(("http://", "https://")):
+        raise InvalidValueError(
+            f"the endpoint of {shown} has no scheme: write 'https://' or 'http://' before its host."
+        )
     options = dict(_CLIENT)
-    if config.get("endpoint", "").startswith("http://"):
+    if endpoint.startswith("http://"):
         options["allow_http"] = True
     try:
         bucket = _MAKERS[parts.scheme](
@@ -101,6 +112,19 @@ def checked_prefix(prefix: str) -> str:
             f"{_LONGEST_PREFIX} bytes."
         )
     return f"{prefix}/"
+
+
+def _endpoint(scheme: str, config: dict[str, str]) -> str:
+    """Give the endpoint of the query, or else that of the environment. Empty where there is none.
+
+    Options for the client make obstore pass over AWS_ALLOW_HTTP and the like, so that it has to be
+    known here whether the endpoint has no TLS.
+    """
+    names = _ENDPOINTS.get(scheme, ())
+    of_query = [value for name, value in config.items() if name.lower() in names]
+    outside = [name.upper() for name in names if name.startswith(("aws_", "azure_"))]
+    of_environment = [os.environ[name] for name in outside if os.environ.get(name)]
+    return next(iter([*of_query, *of_environment]), "").lower()
 
 
 def _first_line(error: BaseException) -> str:
