@@ -100,7 +100,7 @@ class Ledger:
         self._lease = lease
         self._patience = patience
         self._claimed_at: dict[int, float] = {}
-        self._made: set[int] = set()
+        self._made = dict[int, int]()
         self._starts: dict[int, str | None] = {}
         self._told: set[int] = set()
         self._tokens: set[int] = set()
@@ -202,10 +202,10 @@ class Ledger:
         if after is None or not after.token:
             return
         if before is None:
-            self._made.add(after.token)
+            self._made[after.token] = after.id
         elif before.token != after.token:
             # A claim that is repeated goes on with the run that it has made, if nobody else has.
-            is_own = after.token in self._made and before.sequence == 1
+            is_own = self._made.get(after.token) == before.id and before.sequence == 1
             self._starts[after.token] = before.start if is_own else _start_behind(before)
         elif before.start != after.start != self._starts.get(after.token):
             self._fail(f"the start of {_name(after)} is not counted once")
