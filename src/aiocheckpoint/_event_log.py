@@ -90,8 +90,9 @@ def _log_failed(place: RunPlace, event: StepFailed, *, unattended: bool) -> None
     if event.cancelled:
         verb = "was cancelled"
     elif unattended:
-        level, hint = logging.ERROR, " Its result has the exception"
-        hint += "." if _leaves_no_record(event) else ", its header the traceback."
+        level, hint = logging.ERROR, " Its result has the exception."
+        if not _leaves_no_record(event):
+            hint += " Its header has the traceback, which `aiocheckpoint show` prints."
     log(
         *(level, place),
         "%s: step %r %s in its part %r with %s.%s",

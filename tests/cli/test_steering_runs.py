@@ -164,6 +164,14 @@ def test_run_that_is_not_stored_is_a_new_one(shop: Shop) -> None:
     assert "nothing is stored" not in shop.does("plan", "typo").err
 
 
+def test_run_that_has_finished_is_run_anew(shop: Shop) -> None:
+    """Who only wants to see the result of a run is told that its steps are done again."""
+    shop.run("x", 0, total=7)
+    line = "x has finished: this runs it anew. --once does not."
+    assert shop.does("run", "x", "--once").err.splitlines() == ["x  finished"]
+    assert shop.does("run", "x").err.splitlines() == [line, "x  finished"]
+
+
 def test_plan_that_is_refused(shop: Shop) -> None:
     """The plan of a terminated run says why it is refused."""
     shop.run("x", 12, fraud=True)

@@ -24,6 +24,11 @@ def total(values: State) -> int:
     return sum(values["rows"])
 
 
+def total_of_data(state: State, data: State) -> None:
+    """Use `data` in the step itself."""
+    state["total"] = sum(data["rows"])
+
+
 def raised(state: State, data: State) -> None:
     """Raise the error by hand."""
     if "rows" not in data:
@@ -99,6 +104,15 @@ def test_key_of_data(
     assert "needs=('rows',)" in note
     assert "load_policy='always'" in note
     assert "broke in its part 'step'" in last
+
+
+def test_note_is_stored(runner: Runner, tmp_path: Path) -> None:
+    """Who looks into the store learns of the loader, as a worker shows no exception in full."""
+    break_in(total_of_data, runner, tmp_path)
+    failure = CheckpointFlow(tmp_path / "a.pkl").header().failure  # type: ignore[union-attr]
+    assert failure is not None
+    assert NOTE in failure.traceback
+    assert "broke in its part" not in failure.traceback
 
 
 @pytest.mark.parametrize("step", FROM_ELSEWHERE.values(), ids=FROM_ELSEWHERE)

@@ -254,7 +254,7 @@ def test_a_run_that_was_left_begins_anew(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("loses", [False, True])
 def test_notes_of_the_library_are_left_out(tmp_path: Path, loses: bool) -> None:  # noqa: FBT001
-    """The notes that an exception gets are no part of the failure, in the store and live."""
+    """Of the notes that an exception gets, that on a missing key alone is stored, and seen live."""
     place = tmp_path / "a.pkl"
     cp, live = CheckpointFlow(place, fsync=False, name="a"), LiveRun("a", None, str(place))
 
@@ -267,10 +267,11 @@ def test_notes_of_the_library_are_left_out(tmp_path: Path, loses: bool) -> None:
     with heard(cp, live.take), pytest.raises(KeyError) as info:
         cp.run({})
     notes = [note.partition(":")[2][:10] for note in info.value.__notes__]
-    assert notes == [*([" this fail"] * loses), " `data` ha", " step 1 of"]
+    assert notes == [" `data` ha", *([" this fail"] * loses), " step 1 of"]
     told, header = live.view().failure, cp.header()
     assert told is not None
-    assert "aiocheckpoint: " not in told.traceback
+    assert told.traceback.count("aiocheckpoint: ") == 1
+    assert "aiocheckpoint: `data` has no 'rates'" in told.traceback
     assert header is not None
     if loses:
         assert header.failure is None

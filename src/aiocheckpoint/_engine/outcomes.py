@@ -73,6 +73,8 @@ async def end_failed(context: RunContext, progress: StepProgress, error: BaseExc
     """Record the exception of a step, add a note to it, and emit `StepFailed`."""
     error = error.error if isinstance(error, ExceptionEnvelope) else error
     failure = progress.failure(error)
+    if (missing := missing_key_note(context, progress, error)) is not None:
+        add_note_once(error, missing)  # Before the failure is stored, whose readers need it most.
     cancellation = None
     if progress.part != "snapshot" or failure.cancelled:
         cancellation = await record_failure(context, failure)
@@ -83,8 +85,6 @@ async def end_failed(context: RunContext, progress: StepProgress, error: BaseExc
     elif context.cursors.has_new:
         cancellation = await _look_again(context)
     location, stored = context.run_store.location, context.run_store.header
-    if (missing := missing_key_note(context, progress, error)) is not None:
-        add_note_once(error, missing)
     older = context.holds_older(stored)
     note = failure.note(progress.index, progress.of, location, stored, older=older)
     add_note_once(error, f"{note}\n{resume_line(context, stored)}")

@@ -47,8 +47,8 @@ def beginning_of_note(step: str, index: int, of: int) -> str:
 
 
 def beginnings_of_notes(step: str, index: int, of: int) -> tuple[str, ...]:
-    """The beginnings of all notes of ours on a failure. They are not stored with it."""
-    return beginning_of_note(step, index, of), MISSING_KEY, NOT_RECORDED
+    """The beginnings of those notes of ours on a failure that are not stored with it."""
+    return beginning_of_note(step, index, of), NOT_RECORDED
 
 
 def failure_of(

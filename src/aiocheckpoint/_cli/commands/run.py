@@ -51,8 +51,12 @@ def _execute(context: Context) -> int:
     }
 
     async def call(flow: CheckpointFlow[Any]) -> None:
-        if context.run_id is not None and await flow.aheader(context.run_id) is None:
-            context.output.words(f"nothing is stored of {context.run_id}: this begins a new run.")
+        if (run := context.run_id) is not None:
+            header = await flow.aheader(run)
+            if header is None:
+                context.output.words(f"nothing is stored of {run}: this begins a new run.")
+            elif header.finished and not arguments.once and arguments.checkpoint is None:
+                context.output.words(f"{run} has finished: this runs it anew. --once does not.")
         await flow.arun(**given)
 
     return run_one(context, call)
