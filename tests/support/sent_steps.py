@@ -20,7 +20,9 @@ __all__ = [
     "await_nothing",
     "charge",
     "die",
+    "die_before_child",
     "die_behind_cursor",
+    "die_in_the_end",
     "hang_once",
     "hold_interpreter",
     "interrupt",
@@ -107,8 +109,30 @@ def _is_first(state: State) -> bool:
 
 
 def die(state: State) -> None:
-    """Be killed, once or each time."""
+    """Be killed, once or each time, behind a note in `tries` where there is such a file."""
+    if "tries" in state:
+        with Path(state["tries"]).open("a", encoding="utf-8") as file:
+            file.write("tried\n")
     if state.get("always") or _is_first(state):
+        os.kill(os.getpid(), signal.SIGKILL)
+    charge(state)
+
+
+def die_in_the_end(state: State) -> None:
+    """Wait for the file, and be killed."""
+    wait_for_file(state)
+    die(state)
+
+
+def die_before_child(state: State) -> None:
+    """Be killed, once, and leave a child that lives until the file is there, and notes its end."""
+    if _is_first(state):
+        if not os.fork():
+            try:
+                wait_for_file(state)
+            finally:
+                Path(state["left"]).touch()
+                os._exit(0)
         os.kill(os.getpid(), signal.SIGKILL)
     charge(state)
 

@@ -35,6 +35,7 @@ __all__ = ["ProcessPool", "process_count"]
 
 _END_SECONDS = 2.0
 """An idle process ends at once when its connection is closed."""
+_LOOK_SECONDS = 0.05
 
 
 def process_count() -> int:
@@ -163,7 +164,7 @@ class _Process:
             self.connection.send_bytes(request)
             return self._receive(seconds)
         except (EOFError, OSError) as error:
-            self._process.join(_END_SECONDS)
+            self._join()
             code = self._process.exitcode
             if code is not None and code > 0 and not self._has_answered:
                 raise ProcessStartError(_why_it_did_not_begin(code)) from error
@@ -206,10 +207,20 @@ class _Process:
     def end(self) -> None:
         """Wait for the end of the process, whose connection is closed."""
         with contextlib.suppress(OSError, ValueError, AssertionError):
-            self._process.join(_END_SECONDS)
-            if self._process.exitcode is None:
+            self._join()
+            if self.is_alive:
                 self._process.kill()
-                self._process.join(_END_SECONDS)
+                self._join()
+
+    def _join(self) -> None:
+        """Wait for the end of the process for a while.
+
+        A child that it has forked may keep its sentinel open.
+        """
+        ends = time.monotonic() + _END_SECONDS
+        while self.is_alive and time.monotonic() < ends:
+            self._process.join(_LOOK_SECONDS)
+        self._process.join(0.0)  # `multiprocessing` keeps it until then.
 
 
 def _how_it_ended(code: int | None) -> str:

@@ -68,6 +68,9 @@ def serve(connection: Connection) -> None:
     Ctrl-C at a terminal reaches all processes there. What it means, the parent decides.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(os, "register_at_fork"):
+        # Else the parent would not see that this process has died while a child of it lives on.
+        os.register_at_fork(after_in_child=connection.close)
     threading.Thread(target=_end_with_parent, name="aiocheckpoint-parent", daemon=True).start()
     while True:
         try:

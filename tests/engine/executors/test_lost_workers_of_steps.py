@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import time
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from typing import TYPE_CHECKING, Any
@@ -10,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import sent_steps
 
-from aiocheckpoint import CheckpointFlow, ExecutorError, WorkerLostError
+from aiocheckpoint import CheckpointFlow, DrainingError, ExecutorError, WorkerLostError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -73,14 +75,58 @@ def test_step_that_always_kills(
     renewed: Any,  # noqa: ANN401
     flow: Callable[..., CheckpointFlow],
     runner: Runner,
+    tmp_path: Path,
 ) -> None:
-    """An error of ours ends its run, which is recorded as failed."""
-    cp = flow(sent_steps.die, renewed)
+    """It is sent four times. An error of ours ends its run, which is recorded as failed."""
+    cp, tries = flow(sent_steps.die, renewed), tmp_path / "tries"
     with pytest.raises(WorkerLostError) as caught:
-        runner(cp, {"always": True}, run_id="order-1")
+        runner(cp, {"always": True, "tries": str(tries)}, run_id="order-1")
+    assert len(tries.read_text().split()) == 4
     assert (caught.value.run_id, caught.value.step) == ("order-1", "step")
     assert caught.value.losses == 4
     assert cp.handler.header("order-1").status == "failed"
+
+
+@pytest.mark.usefixtures("quiet")
+async def test_lost_in_a_drain(
+    renewed: Any,  # noqa: ANN401
+    flow: Callable[..., CheckpointFlow],
+    tmp_path: Path,
+) -> None:
+    """The step is not sent again. The next process begins with it."""
+    cp = flow(sent_steps.die_in_the_end, renewed)
+    begun, file, tries = tmp_path / "begun", tmp_path / "file", tmp_path / "tries"
+    given = {"begun": str(begun), "file": str(file), "tries": str(tries), "mark": f"{file}.mark"}
+    run = asyncio.create_task(cp.arun(given, run_id="order-1"))
+    while not begun.exists():  # noqa: ASYNC110 - of another process
+        await asyncio.sleep(0.01)
+    assert await cp.adrain(timeout=0.1) == ["order-1"]
+    file.touch()
+    with pytest.raises(DrainingError):
+        await run
+    header = cp.handler.header("order-1")
+    assert (header.status, header.stopped_by, header.position) == ("stopped", "drain", 0)
+    assert len(tries.read_text().split()) == 1
+
+
+@pytest.mark.usefixtures("quiet")
+def test_child_of_a_killed_worker(
+    flow: Callable[..., CheckpointFlow],
+    runner: Runner,
+    pools: object,
+    tmp_path: Path,
+) -> None:
+    """A child that the step has forked keeps nobody from seeing that its worker was lost."""
+    cp = flow(sent_steps.die_before_child, "process")
+    mark, file, left = tmp_path / "mark", tmp_path / "file", tmp_path / "left"
+    given = {"mark": str(mark), "file": str(file), "left": str(left)}
+    try:
+        assert runner(cp, given, run_id="order-1")["attempt"] == 1
+        assert not left.exists()
+    finally:
+        file.touch()
+        while mark.exists() and not left.exists():
+            time.sleep(0.01)
 
 
 @pytest.mark.usefixtures("quiet")
