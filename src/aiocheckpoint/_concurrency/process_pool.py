@@ -24,7 +24,7 @@ from aiocheckpoint._concurrency.call_errors import (
     ProcessLostError,
     ProcessStartError,
 )
-from aiocheckpoint._concurrency.process_worker import ANSWER, PART, serve
+from aiocheckpoint._concurrency.process_worker import ANSWER, PART, ctrl_c_held_back, serve
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -147,7 +147,8 @@ class _Process:
             target=serve, args=(theirs,), name="aiocheckpoint-step", daemon=False
         )
         try:
-            self._process.start()
+            with ctrl_c_held_back():
+                self._process.start()
         except BaseException:
             self.connection.close()
             raise

@@ -10,16 +10,17 @@ import os
 import pickle
 import signal
 import threading
+from contextlib import contextmanager
 from functools import partial
-from multiprocessing import parent_process
+from multiprocessing import parent_process, resource_tracker
 from multiprocessing.connection import wait
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from multiprocessing.connection import Connection
 
-__all__ = ["ANSWER", "PART", "REFUSAL", "serve", "take_part_reporter"]
+__all__ = ["ANSWER", "PART", "REFUSAL", "ctrl_c_held_back", "serve", "take_part_reporter"]
 
 ANSWER = b"a"
 """The call has returned. The pickled result follows."""
@@ -62,12 +63,28 @@ def _report_to_nobody(_: str) -> None:
     pass
 
 
-def serve(connection: Connection) -> None:
-    """Execute the calls that come, until the connection ends.
+@contextmanager
+def ctrl_c_held_back() -> Iterator[None]:
+    """Start a process that Ctrl-C does not end before `serve` ignores it.
 
     Ctrl-C at a terminal reaches all processes there. What it means, the parent decides.
     """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    resource_tracker.ensure_running()  # Its start would let the signal through again.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def serve(connection: Connection) -> None:
+    """Execute the calls that come, until the connection ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     if hasattr(os, "register_at_fork"):
         # Else the parent would not see that this process has died while a child of it lives on.
         os.register_at_fork(after_in_child=connection.close)

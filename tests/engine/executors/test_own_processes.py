@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import sqlite3
 import subprocess
 import sys
 from contextlib import closing
-from typing import TYPE_CHECKING
+from multiprocessing.popen_spawn_posix import Popen
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import sent_steps
@@ -74,6 +76,25 @@ def test_time_of_a_step_in_time(cp: CheckpointFlow, runner: Runner) -> None:
     cp.add_step(sent_steps.sleep_in_load, executor="process", timeout=60.0)(sent_steps.charge)
     first = runner(cp, {}, run_id="x")["process"]
     assert runner(cp, {}, run_id="y")["process"] == first
+
+
+def test_ctrl_c_at_the_start_of_a_process(
+    cp: CheckpointFlow,
+    runner: Runner,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """What it means, the process of the run decides, also while the other one begins."""
+    launch = Popen._launch  # type: ignore[attr-defined]  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+
+    def launch_and_interrupt(self: Any, process: object) -> None:  # noqa: ANN401
+        launch(self, process)
+        os.kill(self.pid, signal.SIGINT)
+
+    monkeypatch.setattr(Popen, "_launch", launch_and_interrupt)
+    cp.add_step(executor="process")(sent_steps.charge)
+    assert runner(cp, {}, run_id="x")["attempt"] == 1
+    assert not caplog.records
 
 
 async def test_lifespan_ends_them(cp: CheckpointFlow) -> None:
