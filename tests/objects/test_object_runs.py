@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import pickle
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import obstore
@@ -114,6 +115,24 @@ def test_the_object_decides_who_owns_a_run(memory: ObjectStateHandler) -> None:
         obstore.put(store, "work/flows/orders/runs/a", content.replace(b'"owner"', b'"Owner"', 1))
         with pytest.raises(LeaseLostError):
             memory.replace("a", lambda target: _written(memory, target), lock=lock)
+
+
+@pytest.mark.parametrize("stored", [False, True])
+def test_release_of_an_owner_that_was_robbed(memory: ObjectStateHandler, *, stored: bool) -> None:
+    """It leaves the run to the owner that has it now, whatever is stored of it."""
+    store = store_of(memory)
+    with closing(ObjectStateHandler(store, prefix="work", flow=FLOW, lease=1, patience=61)) as other:
+        if stored:
+            memory.write({"n": 1}, "a")
+        lost = memory.lock("a")
+        lost.acquire()
+        obstore.delete(store, "work/flows/orders/runs/a")
+        if stored:
+            other.write({"n": 2}, "a")
+        with other.locked("a"):
+            lost.release()
+            with pytest.raises(RunInProgressError):
+                memory.lock("a").acquire()
 
 
 def _written(handler: StateHandler, target: Any) -> Any:  # noqa: ANN401
