@@ -121,7 +121,9 @@ def test_the_object_decides_who_owns_a_run(memory: ObjectStateHandler) -> None:
 def test_release_of_an_owner_that_was_robbed(memory: ObjectStateHandler, *, stored: bool) -> None:
     """It leaves the run to the owner that has it now, whatever is stored of it."""
     store = store_of(memory)
-    with closing(ObjectStateHandler(store, prefix="work", flow=FLOW, lease=1, patience=61)) as other:
+    with closing(
+        ObjectStateHandler(store, prefix="work", flow=FLOW, lease=1, patience=61)
+    ) as other:
         if stored:
             memory.write({"n": 1}, "a")
         lost = memory.lock("a")
