@@ -103,7 +103,9 @@ def start_throttle(flow: object, loop: asyncio.AbstractEventLoop) -> StartThrott
         flow: An object that each flow has of its own, such as its step threads.
         loop: The loop.
     """
-    by_loop = _throttles.setdefault(flow, WeakKeyDictionary())
+    by_loop = _throttles.get(flow)
+    if by_loop is None:
+        by_loop = _throttles.setdefault(flow, WeakKeyDictionary())
     reference = by_loop.get(loop)
     throttle = None if reference is None else reference()
     if throttle is None:
