@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import functools
 import gc
 import importlib.util
@@ -344,3 +345,23 @@ def test_digests_of_a_run() -> None:
     edited: Any = Stored({"a": now["b"], "b": now["b"], "c": now["a"]})
     assert steps.edited(2, edited) == ("a",)
     assert steps.edited(3, edited) == ("a", "c")
+
+
+def test_another_thread_parses_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+    """CPython raises SystemError where two threads make trees at once. The digest is the same."""
+    parse, calls = ast.parse, list[str]()
+
+    def disturbed(source: str) -> ast.Module:
+        calls.append(source)
+        if len(calls) % 3:
+            raise SystemError("AST constructor recursion depth mismatch")
+        return parse(source)
+
+    def function(state: dict[str, int]) -> None:
+        state["disturbed"] = 1
+
+    assert code_texts.source_text(function, function.__code__) is not None
+    expected = code_texts.source_text(function, function.__code__)
+    monkeypatch.setattr(ast, "parse", disturbed)
+    assert code_texts.source_text(function, function.__code__) == expected
+    assert len(calls) > 1

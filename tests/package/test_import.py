@@ -28,6 +28,7 @@ STANDARD = {
     "hmac",
     "pickletools",
     "queue",
+    "shlex",
     *JSON,
 }
 LATE = {"aiocheckpoint.handlers.sqlite", "sqlite3", "stamina", "tenacity"}

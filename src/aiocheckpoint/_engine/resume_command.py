@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING
 
 from aiocheckpoint._engine.program import calling_script, is_temporary
@@ -33,10 +34,10 @@ def resume_command(context: RunContext, stored: Header | None) -> str | None:
         return None
     script, named = _script(context), [] if context.run_id is None else [context.run_id]
     if script is not None and script.arguments == named:
-        return _shell_line([*script.command, *script.arguments])
+        return shlex.join([*script.command, *script.arguments])
     words = None if stored is None else _target_command(context)
     if words is not None:
-        return _shell_line(words)
+        return shlex.join(words)
     return None if script is None else _comment(script, named)
 
 
@@ -48,13 +49,7 @@ def _comment(script: CallingScript, named: list[str]) -> str | None:
     is_certain = script.arguments and set(named) <= set(script.arguments)
     if not is_certain or not all(map(str.isprintable, script.command)):
         return None
-    return f"# {_shell_line(script.command)}, with the same arguments"
-
-
-def _shell_line(words: list[str]) -> str:
-    import shlex  # noqa: PLC0415 - no run needs it that does not break
-
-    return shlex.join(words)
+    return f"# {shlex.join(script.command)}, with the same arguments"
 
 
 def _script(context: RunContext) -> CallingScript | None:

@@ -46,7 +46,10 @@ async def take_state(
         raise AssertionError(step.name)
     modules = context.settings.modules
     try:
-        made = await context.backend.run(unpacked_state, answer.state, modules)
+        if answer.is_plain:
+            made = unpacked_state(answer.state, modules)
+        else:
+            made = await context.backend.run(unpacked_state, answer.state, modules)
     except UnserializableStateError as error:
         progress.part = "snapshot"
         raise UnserializableStateError(step.name, error.offenders) from error.__cause__

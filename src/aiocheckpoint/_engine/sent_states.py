@@ -18,7 +18,19 @@ from aiocheckpoint.errors import UnserializableStateError
 if TYPE_CHECKING:
     from aiocheckpoint._snapshot.pickling.names import StepModules
 
-__all__ = ["packed_state", "unpacked_state"]
+__all__ = ["packed_plain_state", "packed_state", "unpacked_state"]
+
+
+def packed_plain_state(state: dict[str, Any]) -> bytes | None:
+    """Pickle a small state of plain values. Loading it takes little time, and runs no code.
+
+    Returns:
+        The stream, or None for any other state.
+    """
+    try:
+        return dump_small(state)
+    except NotSmallError:
+        return None
 
 
 def packed_state(state: dict[str, Any], modules: StepModules) -> bytes:
@@ -27,10 +39,9 @@ def packed_state(state: dict[str, Any], modules: StepModules) -> bytes:
     Raises:
         UnserializableStateError: It holds a value that cannot be pickled.
     """
-    try:
-        return dump_small(state)
-    except NotSmallError:
-        pass
+    plain = packed_plain_state(state)
+    if plain is not None:
+        return plain
     try:
         return dumped_state(state, modules)
     except UnserializableError as error:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 from aiocheckpoint._concurrency.process_worker import take_part_reporter
 from aiocheckpoint._engine.missing_keys import is_missing_key
 from aiocheckpoint._engine.sent_progress import DistantReports
-from aiocheckpoint._engine.sent_states import packed_state, unpacked_state
+from aiocheckpoint._engine.sent_states import packed_plain_state, packed_state, unpacked_state
 from aiocheckpoint._model.current_step import CURRENT, StepInProgress
 from aiocheckpoint._model.failure_texts import MISSING_KEY
 from aiocheckpoint._model.part_checks import check_end, checked_loaded
@@ -91,6 +91,7 @@ class StepAnswer(NamedTuple):
             where it cannot be sent back. None where nothing broke.
         seconds: How long each part took that has returned.
         state: The state behind the step, pickled. None where something broke.
+        is_plain: Whether the state is small, and of plain values alone.
         error: What the step raised, or None.
         offenders: Paths of values that cannot be sent, with the reasons.
         result_ignored: Whether the step returned a value that is not kept.
@@ -101,6 +102,7 @@ class StepAnswer(NamedTuple):
     part: str | None
     seconds: dict[str, float]
     state: bytes | None = None
+    is_plain: bool = False
     error: SentError | None = None
     offenders: tuple[tuple[str, str], ...] = ()
     result_ignored: bool = False
@@ -220,15 +222,14 @@ class _StepElsewhere:
             )
 
     def _ended(self, state: dict[str, Any]) -> StepAnswer:
-        offenders: tuple[tuple[str, str], ...] = ()
-        stream = None
+        answer = StepAnswer(None, self._seconds, result_ignored=self._result_ignored)
+        plain = packed_plain_state(state)
+        if plain is not None:
+            return answer._replace(state=plain, is_plain=True)
         try:
-            stream = packed_state(state, self._modules)
+            return answer._replace(state=packed_state(state, self._modules))
         except UnserializableStateError as error:
-            offenders = error.offenders
-        part = None if stream is not None else "snapshot"
-        ignored = self._result_ignored
-        return StepAnswer(part, self._seconds, stream, offenders=offenders, result_ignored=ignored)
+            return answer._replace(part="snapshot", offenders=error.offenders)
 
 
 @calls_user_code

@@ -7,11 +7,12 @@ import inspect
 import linecache
 import re
 import sys
+from contextlib import suppress
 from types import CodeType
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 __all__ = ["MINOR_VERSION", "code_text", "constant_text", "source_text"]
 
@@ -26,7 +27,10 @@ _NAME = re.compile(r"\w+")
 _MORE_LINES = 3
 """Lines behind the last one that has code: brackets are closed there."""
 
+_TRIES = 20
+
 _Function = ast.FunctionDef | ast.AsyncFunctionDef
+_Result = TypeVar("_Result")
 
 
 def source_text(function: Any, code: CodeType) -> str | None:  # noqa: ANN401 - any function
@@ -105,8 +109,8 @@ def _last_line(code: CodeType) -> int:
 def _parsed(lines: list[str], name: str) -> _Function | None:
     head = "if True:\n" if lines[0][:1].isspace() else ""
     try:
-        body = ast.parse(head + "".join(lines)).body
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        body = _repeated(lambda: ast.parse(head + "".join(lines))).body
+    except (SyntaxError, SystemError, ValueError, RecursionError, MemoryError):
         return None
     node = body[0] if body else None
     if head and isinstance(node, ast.If):
@@ -123,7 +127,7 @@ def _compiles_to(running: str, node: _Function, code: CodeType, imported: list[s
     global ones.
     """
     node.decorator_list = []
-    module = ast.parse("def outer(): pass")
+    module = _repeated(lambda: ast.parse("def outer(): pass"))
     enclosing = cast("ast.FunctionDef", module.body[0])
     enclosing.args.args = [ast.arg(name) for name in code.co_freevars]
     enclosing.body = [node]
@@ -131,11 +135,23 @@ def _compiles_to(running: str, node: _Function, code: CodeType, imported: list[s
     ast.fix_missing_locations(module)
     try:
         flags = code.co_flags & _FUTURES
-        compiled = compile(module, "<step>", "exec", flags, dont_inherit=True)
-    except (SyntaxError, ValueError, RecursionError):
+        compiled = _repeated(lambda: compile(module, "<step>", "exec", flags, dont_inherit=True))
+    except (SyntaxError, SystemError, ValueError, RecursionError):
         return False
     functions = [inner for outer in _inner(compiled) for inner in _inner(outer)]
     return any(inner.co_name == node.name and code_text(inner) == running for inner in functions)
+
+
+def _repeated(work: Callable[[], _Result]) -> _Result:
+    """Call what makes or reads a syntax tree, again where another thread did so meanwhile.
+
+    CPython counts the depth of a tree in a variable of all threads, and raises SystemError where
+    two meet (https://github.com/python/cpython/issues/106905, and still seen in Python 3.11.7).
+    """
+    for _ in range(_TRIES - 1):
+        with suppress(SystemError):
+            return work()
+    return work()
 
 
 def _inner(code: CodeType) -> list[CodeType]:

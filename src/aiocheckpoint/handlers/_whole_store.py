@@ -208,7 +208,8 @@ class WholeStorePort(SnapshotPort):
         Returns:
             The number, or a dict of numbers whose sum it is. By status alone, every status is a
             key. The key None has the runs without a next step, without an error or without a known
-            time. By several facts, the keys are tuples of their values, the greatest number first.
+            time, and comes first. By several facts, the keys are tuples of their values, the
+            greatest number first.
 
         Raises:
             InvalidValueError: `by` is something else.
@@ -306,10 +307,15 @@ class WholeStorePort(SnapshotPort):
         self, by: CountBy | SeveralFacts | None, where: RunFilter
     ) -> int | dict[str, int] | dict[str | None, int] | Counts:
         facts = checked_facts(by)
-        counts = self.tally(facts or ("status",), where)
+        counts = dict(sorted(self.tally(facts or ("status",), where).items(), key=_order))
         if facts is None:
             return sum(counts.values())
         if not isinstance(by, str):
             return dict(Counter(counts).most_common())
         single = {value: number for (value,), number in counts.items()}
         return with_all_statuses(single) if by == "status" else single
+
+
+def _order(entry: tuple[tuple[str | None, ...], int]) -> list[tuple[bool, str]]:
+    """The place of a count: by its values, None first."""
+    return [(value is not None, value or "") for value in entry[0]]

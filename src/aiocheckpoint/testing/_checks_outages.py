@@ -8,7 +8,7 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from aiocheckpoint.errors import CheckpointError, StorageError
+from aiocheckpoint.errors import CheckpointError, RunInProgressError, StorageError
 from aiocheckpoint.flow import CheckpointFlow
 from aiocheckpoint.handlers._query import Query
 from aiocheckpoint.testing._checking import (
@@ -66,8 +66,12 @@ def check_outage(make: Make, faults: Faults | None = None) -> None:
         must(is_stored(make(), header), "a snapshot is stored through a short outage")
         outage(_SECONDS)
         _ours(lock.release)
-        with make().locked("beside"):
-            pass
+        try:
+            with make().locked("beside"):
+                pass
+        except RunInProgressError as error:
+            rule = "a lock that is released in an outage is free behind it"
+            raise AssertionError(rule) from error
 
 
 def check_long_outage(make: Make, faults: Faults | None = None) -> None:
