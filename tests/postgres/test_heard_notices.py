@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from contextlib import closing
+from contextlib import ExitStack, closing, contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
@@ -23,7 +23,7 @@ from aiocheckpoint.handlers.postgres._notifications import PostgresListener, not
 from aiocheckpoint.handlers.postgres._url import parse_url
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator, Iterator
 
     from postgres_server import PostgresServer
 
@@ -50,11 +50,16 @@ def tell(database_url: str) -> Iterator[Callable[..., None]]:
         yield lambda *notices: notify(session, notices)
 
 
+GATE = threading.Lock()
+"""Held by a test where no connection is to be there yet."""
+
+
 def make(url: str) -> Notices:
     """Make the notices of a process."""
 
     def listen() -> PostgresListener:
-        return PostgresListener(connect(parse_url(url), writes=True, seconds_to_answer=LIMIT))
+        with GATE:
+            return PostgresListener(connect(parse_url(url), writes=True, seconds_to_answer=LIMIT))
 
     return Notices(listen, time)
 
@@ -85,6 +90,18 @@ class Heard:
         assert self._called.acquire(timeout=LIMIT)
 
 
+@contextmanager
+def hearing_together(notices: Notices, heard: dict[str, Heard]) -> Generator[None, None, None]:
+    """Hear some notices over a connection that is made for all of them."""
+    with ExitStack() as stack:
+        with GATE:
+            for notice, callback in heard.items():
+                stack.enter_context(notices.hearing(notice, callback))
+        for callback in heard.values():
+            callback.once_more()  # Something may have been missed before it was there.
+        yield
+
+
 def wait_until(holds: Callable[[], bool]) -> None:
     """Wait until something holds."""
     deadline = time.monotonic() + LIMIT
@@ -96,9 +113,7 @@ def wait_until(holds: Callable[[], bool]) -> None:
 def test_a_caller_hears_its_notice(notices: Notices, tell: Callable[..., None]) -> None:
     """A callback is called for its notice, and for no other."""
     heard, other = Heard(), Heard()
-    with notices.hearing(RUN, heard), notices.hearing(OTHER, other):
-        for each in (heard, other):
-            each.once_more()  # Something may have been missed before the connection was there.
+    with hearing_together(notices, {RUN: heard, OTHER: other}):
         tell(RUN)
         heard.once_more()
         tell(OTHER)
@@ -111,13 +126,7 @@ def test_a_freed_owner_concerns_who_waits_for_a_run(
 ) -> None:
     """Runs of an owner that was gone wake the callers that wait for runs, and workers."""
     run, queue, ending = Heard(), Heard(), Heard()
-    with (
-        notices.hearing(RUN, run),
-        notices.hearing(QUEUE, queue),
-        notices.hearing(ENDING, ending),
-    ):
-        for each in (run, queue, ending):
-            each.once_more()
+    with hearing_together(notices, {RUN: run, QUEUE: queue, ENDING: ending}):
         tell(FREED)
         run.once_more()
         queue.once_more()
