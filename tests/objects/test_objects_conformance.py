@@ -34,11 +34,15 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "verified": {"verify": True},
 }
 BOTH = {"cursor", "ending", "flow", "progress", "prune", "stored_state", "submitted_again"}
-OF_KEEPING = BOTH | {"amended_snapshot", "close", "fence", "keep", "kept_snapshots"}
-OF_KEEPING |= {"last_snapshot", "pause", "replay", "rewind", "starts", "unseen_ending"}
+OF_KEEPING = BOTH | {
+    *("amended_snapshot", "close", "fence", "keep", "kept_snapshots"),
+    *("last_snapshot", "pause", "replay", "rewind", "starts", "unseen_ending"),
+}
 """Checks of what is stored beside the newest snapshot."""
-OF_CONTENTS = BOTH | {"large_states", "list_with_damage", "one_of_many", "queue", "read_back"}
-OF_CONTENTS |= {"whole_or_not_at_all"}
+OF_CONTENTS = BOTH | {
+    *("large_states", "list_with_damage", "one_of_many", "queue", "read_back"),
+    "whole_or_not_at_all",
+}
 """Checks of the bytes of snapshots."""
 
 

@@ -17,7 +17,7 @@ from multiprocessing.connection import wait
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator
     from multiprocessing.connection import Connection
 
 __all__ = ["ANSWER", "PART", "REFUSAL", "ctrl_c_held_back", "serve", "take_part_reporter"]
@@ -64,7 +64,7 @@ def _report_to_nobody(_: str) -> None:
 
 
 @contextmanager
-def ctrl_c_held_back() -> Iterator[None]:
+def ctrl_c_held_back() -> Generator[None, None, None]:
     """Start a process that Ctrl-C does not end before `serve` ignores it.
 
     Ctrl-C at a terminal reaches all processes there. What it means, the parent decides.
