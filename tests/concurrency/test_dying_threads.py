@@ -13,7 +13,8 @@ import sys
 import threading
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
 
 import anyio
 import pytest
@@ -222,6 +223,30 @@ async def test_result_that_is_not_delivered_at_once(monkeypatch: pytest.MonkeyPa
     async with asyncio.timeout(PATIENCE):
         assert await run_in_thread(threads, int, "7") == 7
     assert len(tries) == 3
+
+
+async def test_ident_that_was_given_anew() -> None:
+    """The call of a thread that has got the ident of one that has ended goes on."""
+    threads, begun, gate = DaemonThreads("dying", 2), threading.Event(), threading.Event()
+
+    def work() -> int:
+        begun.set()
+        assert gate.wait(PATIENCE)
+        return 7
+
+    submitted = threads.submit(work)
+    assert begun.wait(PATIENCE)
+    (living,) = threads._living.values()  # noqa: SLF001
+    item = WorkItem[int](int, (), None)
+    ended = SimpleNamespace(
+        orderly=False, life=None, item=item, error=OSError("its own"), ident=living.ident
+    )
+    threads._end(cast("Any", ended))  # noqa: SLF001
+    assert isinstance(item.error, NoThreadError)
+    assert not submitted.done()
+    gate.set()
+    assert submitted.result(PATIENCE) == 7
+    threads.shutdown()
 
 
 @pytest.mark.parametrize("is_delivered", [True, False])

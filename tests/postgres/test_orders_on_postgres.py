@@ -45,7 +45,7 @@ class Interrupts:
 
 @pytest.mark.parametrize(
     ("number", "kills", "of_server"),
-    [(40, 3, {1}), pytest.param(2000, 13, {2, 6, 10}, marks=LONG)],
+    [(60, 4, {1, 3}), pytest.param(2000, 13, {2, 6, 10}, marks=LONG)],
 )
 async def test_service_and_server_killed(
     own_postgres: PostgresServer, tmp_path: Path, number: int, kills: int, of_server: set[int]

@@ -17,7 +17,7 @@ LONG = [pytest.mark.torture, pytest.mark.timeout(3600)]
 
 
 @pytest.mark.parametrize("machine", [QueuedServerMachine, KeepingServerMachine])
-@pytest.mark.parametrize(("examples", "steps"), [(3, 25), pytest.param(400, 80, marks=LONG)])
+@pytest.mark.parametrize(("examples", "steps"), [(5, 30), pytest.param(400, 80, marks=LONG)])
 def test_anything_in_any_order(
     machine: type[QueuedServerMachine], examples: int, steps: int, postgres: PostgresServer
 ) -> None:

@@ -204,7 +204,7 @@ class DaemonThreads(Executor):
         except (RuntimeError, MemoryError) as error:
             reason = f"no thread can be started for a call. {_REMEDY}"
             if not self._living:
-                self._fail([*self._unfinished], reason, error)
+                self._fail([*self._unfinished], reason, error, None)
             raise NoThreadError(reason) from error
 
     def _add_worker(self) -> None:
@@ -272,19 +272,28 @@ class DaemonThreads(Executor):
                 # From here on a call starts another thread. So none is put behind the last look.
                 self._living.pop(worker.life, None)
                 self.calls_ended += 1
-                failing = failing or [worker.item, *self._unfinished]
+                failing = failing or self._ended_with(worker)
                 reason = f"the thread of a call has ended. {_REMEDY}"
                 self._fail(failing, reason, worker.error, worker.ident)
                 worker.item = worker.error = None  # The traceback holds the frames of the thread.
                 return
             time.sleep(_PAUSE_SECONDS)
 
+    def _ended_with(self, worker: Worker) -> list[WorkItem[Any] | None]:
+        """The items of a thread that has ended: its own, and all that wait.
+
+        The system may have given its ident to another thread by now, whose call goes on.
+        """
+        if any(other.ident == worker.ident for other in list(self._living.values())):
+            return [worker.item]
+        return [worker.item, *self._unfinished]
+
     def _fail(
         self,
         items: list[WorkItem[Any] | None],
         reason: str,
         cause: BaseException | None,
-        ended: int | None = None,
+        ended: int | None,
     ) -> None:
         for item in items:
             error = NoThreadError(reason)

@@ -104,7 +104,7 @@ def start_throttle(flow: object, loop: asyncio.AbstractEventLoop) -> StartThrott
         loop: The loop.
     """
     by_loop = _throttles.get(flow)
-    if by_loop is None:
+    if by_loop is None:  # Not by `setdefault` alone, which would make one for each run.
         by_loop = _throttles.setdefault(flow, WeakKeyDictionary())
     reference = by_loop.get(loop)
     throttle = None if reference is None else reference()

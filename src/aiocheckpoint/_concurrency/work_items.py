@@ -97,14 +97,14 @@ class WorkItem(PendingResult[_Result]):
             self._running_lock.release()
             del self  # The traceback of the exception holds this frame.
 
-    def fail(self, error: BaseException, ended: int | None = None) -> bool:
+    def fail(self, error: BaseException, ended: int | None) -> bool:
         """End the item in place of a thread that has ended. `drop` tells if it was never called.
 
         May be called again after an exception.
 
         Args:
             error: What the caller gets, unless the call has a result.
-            ended: The ident of the thread, None where none was started.
+            ended: The ident of the thread. None where none was started.
 
         Returns:
             Whether the item is over. False if another thread runs it.

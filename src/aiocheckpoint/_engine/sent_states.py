@@ -18,7 +18,7 @@ from aiocheckpoint.errors import UnserializableStateError
 if TYPE_CHECKING:
     from aiocheckpoint._snapshot.pickling.names import StepModules
 
-__all__ = ["packed_plain_state", "packed_state", "unpacked_state"]
+__all__ = ["packed_other_state", "packed_plain_state", "packed_state", "unpacked_state"]
 
 
 def packed_plain_state(state: dict[str, Any]) -> bytes | None:
@@ -39,9 +39,15 @@ def packed_state(state: dict[str, Any], modules: StepModules) -> bytes:
     Raises:
         UnserializableStateError: It holds a value that cannot be pickled.
     """
-    plain = packed_plain_state(state)
-    if plain is not None:
-        return plain
+    return packed_plain_state(state) or packed_other_state(state, modules)
+
+
+def packed_other_state(state: dict[str, Any], modules: StepModules) -> bytes:
+    """Pickle a state that `packed_plain_state` does not take.
+
+    Raises:
+        UnserializableStateError: It holds a value that cannot be pickled.
+    """
     try:
         return dumped_state(state, modules)
     except UnserializableError as error:

@@ -15,7 +15,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 from aiocheckpoint._concurrency.process_worker import take_part_reporter
 from aiocheckpoint._engine.missing_keys import is_missing_key
 from aiocheckpoint._engine.sent_progress import DistantReports
-from aiocheckpoint._engine.sent_states import packed_plain_state, packed_state, unpacked_state
+from aiocheckpoint._engine.sent_states import (
+    packed_other_state,
+    packed_plain_state,
+    unpacked_state,
+)
 from aiocheckpoint._model.current_step import CURRENT, StepInProgress
 from aiocheckpoint._model.failure_texts import MISSING_KEY
 from aiocheckpoint._model.part_checks import check_end, checked_loaded
@@ -227,7 +231,7 @@ class _StepElsewhere:
         if plain is not None:
             return answer._replace(state=plain, is_plain=True)
         try:
-            return answer._replace(state=packed_state(state, self._modules))
+            return answer._replace(state=packed_other_state(state, self._modules))
         except UnserializableStateError as error:
             return answer._replace(part="snapshot", offenders=error.offenders)
 

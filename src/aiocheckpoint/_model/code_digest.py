@@ -48,11 +48,12 @@ class StepCode:
         parts: Its functions, with the names of the parts.
     """
 
-    __slots__ = ("_digest", "_parts", "_seen")
+    __slots__ = ("_codes", "_digest", "_functions", "_parts")
 
     def __init__(self, parts: Sequence[tuple[str, UserFunction]]) -> None:
         self._parts = parts
-        self._seen: tuple[tuple[Any, object], ...] = ()  # The functions, and their code objects.
+        self._functions: list[Any] = []
+        self._codes: list[object] = []
         self._digest = ""
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -66,24 +67,15 @@ class StepCode:
         It is made once, and again when a function is given another code object, as by
         IPython's autoreload.
         """
-        for function, code in self._seen:  # Every run asks for that of each step.
-            if getattr(function, "__code__", None) is not code:
-                break
-        else:
-            if self._digest:
-                return self._digest
-        return self._made_anew()
-
-    def _made_anew(self) -> str:
-        functions = [function for function, _ in self._seen]
-        functions = functions or [_innermost(part.function) for _, part in self._parts]
-        seen = tuple((function, getattr(function, "__code__", None)) for function in functions)
-        if not self._digest or seen != self._seen:
+        if not self._functions:
+            self._functions = [_innermost(part.function) for _, part in self._parts]
+        codes: list[object] = [getattr(function, "__code__", None) for function in self._functions]
+        if not self._digest or codes != self._codes:
             texts = self._texts()
             sources = [source for source, _ in texts if source is not None]
             is_source = len(sources) == len(texts)
             self._digest = self._joined(_FROM_SOURCE, sources) if is_source else self._of_codes()
-        self._seen = seen
+            self._codes = codes
         return self._digest
 
     def is_edited(self, recorded: str) -> bool:

@@ -28,6 +28,7 @@ _MORE_LINES = 3
 """Lines behind the last one that has code: brackets are closed there."""
 
 _TRIES = 20
+"""How often a tree is made. Two threads meet seldom, and hardly ever again."""
 
 _Function = ast.FunctionDef | ast.AsyncFunctionDef
 _Result = TypeVar("_Result")
@@ -127,14 +128,14 @@ def _compiles_to(running: str, node: _Function, code: CodeType, imported: list[s
     global ones.
     """
     node.decorator_list = []
-    module = _repeated(lambda: ast.parse("def outer(): pass"))
-    enclosing = cast("ast.FunctionDef", module.body[0])
-    enclosing.args.args = [ast.arg(name) for name in code.co_freevars]
-    enclosing.body = [node]
-    module.body += [ast.Import([ast.alias(name)]) for name in imported]
-    ast.fix_missing_locations(module)
+    flags = code.co_flags & _FUTURES
     try:
-        flags = code.co_flags & _FUTURES
+        module = _repeated(lambda: ast.parse("def outer(): pass"))
+        enclosing = cast("ast.FunctionDef", module.body[0])
+        enclosing.args.args = [ast.arg(name) for name in code.co_freevars]
+        enclosing.body = [node]
+        module.body += [ast.Import([ast.alias(name)]) for name in imported]
+        ast.fix_missing_locations(module)
         compiled = _repeated(lambda: compile(module, "<step>", "exec", flags, dont_inherit=True))
     except (SyntaxError, SystemError, ValueError, RecursionError):
         return False
@@ -146,7 +147,8 @@ def _repeated(work: Callable[[], _Result]) -> _Result:
     """Call what makes or reads a syntax tree, again where another thread did so meanwhile.
 
     CPython counts the depth of a tree in a variable of all threads, and raises SystemError where
-    two meet (https://github.com/python/cpython/issues/106905, and still seen in Python 3.11.7).
+    two meet (`recursion_depth` in Python/Python-ast.c of https://github.com/python/cpython, and
+    issue 106905 there; seen with Python 3.11.7).
     """
     for _ in range(_TRIES - 1):
         with suppress(SystemError):

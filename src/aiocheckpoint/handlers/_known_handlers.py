@@ -86,10 +86,9 @@ def is_one_handler(name: str, other: str, constructors: Mapping[str, Callable[..
             not installed.
         InvalidTypeError, InvalidValueError: An installed handler is unsound.
     """
-    names = (name, other)
-    built_in = [_BUILT_IN.get(one) for one in names if one not in constructors]
-    if len(built_in) == len(names) and None not in built_in:
-        return built_in[0] is built_in[1]
+    names = {name, other}
+    if names <= _BUILT_IN.keys() and not names & constructors.keys():
+        return _BUILT_IN[name] is _BUILT_IN[other]
     return find_class(name, constructors) is find_class(other, constructors)
 
 

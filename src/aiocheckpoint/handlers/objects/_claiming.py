@@ -118,7 +118,7 @@ class Claiming:
         if self._claim.first_snapshot is None:
             return head
         header, _, _ = self._claim.first_snapshot
-        head = head.with_snapshot(head.write, header, due_column(header))
+        head = head.with_snapshot(header, due_column(header))
         return head._replace(listed_as=index_name(self._session, self._lease.key, head))
 
     async def _find(self) -> _Taken | None:

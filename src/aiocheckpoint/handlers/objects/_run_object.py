@@ -18,7 +18,6 @@ FIRST_BYTES = 1 << 14
 """The bytes that lists read of a run. A longer footer takes one more request."""
 
 _FORMAT = 1
-_ENCODER = json.JSONEncoder(separators=(",", ":"))
 
 
 class RunHead(NamedTuple):
@@ -53,30 +52,16 @@ class RunHead(NamedTuple):
     due: float | None = None
     run_id: str = ""
 
-    def with_snapshot(self, write: str, header: Header, due: float | None) -> Self:
-        """Give the facts behind a new snapshot, without `_replace`, which takes five times as long.
-
-        Args:
-            write: The new `write`.
-            header: The header of the snapshot.
-            due: When a queued run is due, or None.
-        """
-        return type(self)(
-            write,
-            self.owner,
-            self.token,
-            self.since,
-            self.listed_as,
-            self.start,
-            self.lost,
-            header.status,
-            header.stopped_by,
-            header.number,
-            header.position,
-            header.sequence,
-            header.started_at,
-            due,
-            self.run_id,
+    def with_snapshot(self, header: Header, due: float | None) -> Self:
+        """Give the facts behind a new snapshot."""
+        return self._replace(
+            status=header.status,
+            stopped_by=header.stopped_by,
+            number=header.number,
+            position=header.position,
+            sequence=header.sequence,
+            started_at=header.started_at,
+            due=due,
         )
 
     def emptied(self, write: str) -> Self:
@@ -137,4 +122,4 @@ class RunObject(NamedTuple):
 def encode_run(head: RunHead, footer: bytes, payload: bytes) -> bytes:
     """Give the bytes of the object of a run."""
     facts = {"format": _FORMAT, "footer": len(footer), **head._asdict()}
-    return b"%b\n%b%b" % (_ENCODER.encode(facts).encode(), footer, payload)
+    return b"%b\n%b%b" % (json.dumps(facts, separators=(",", ":")).encode(), footer, payload)

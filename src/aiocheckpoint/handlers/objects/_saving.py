@@ -52,7 +52,7 @@ class Saving:
     def _new_head(self, before: RunHead) -> RunHead:
         session, save = self._session, self._save
         write = f"{session.owner_id}-{session.next_number()}"
-        head = before.with_snapshot(write, save.header, save.due)
+        head = before.with_snapshot(save.header, save.due)._replace(write=write)
         if head.status == before.status == "running" and head.started_at == before.started_at:
             return head  # Its name in the index is as good, be it by a snapshot or by the claim.
         head = head._replace(start=None, lost=None) if save.header.finished else head
