@@ -137,6 +137,20 @@ def test_release_of_an_owner_that_was_robbed(memory: ObjectStateHandler, *, stor
                 memory.lock("a").acquire()
 
 
+def test_delete_of_an_owner_that_was_robbed(memory: ObjectStateHandler) -> None:
+    """It deletes nothing where another owner has taken the place of the run, and stored nothing."""
+    store = store_of(memory)
+    with closing(
+        ObjectStateHandler(store, prefix="work", flow=FLOW, lease=1, patience=61)
+    ) as other:
+        memory.write({"n": 1}, "a")
+        lost = memory.lock("a")
+        lost.acquire()
+        obstore.delete(store, "work/flows/orders/runs/a")
+        with other.locked("a"), pytest.raises(LeaseLostError):
+            memory.remove("a", lock=lost)
+
+
 def _written(handler: StateHandler, target: Any) -> Any:  # noqa: ANN401
     header = handler.patched(handler.header("a"), "a", 0)
     return handler.codec.write(header, {"n": 9}, None, target)
